@@ -105,7 +105,9 @@ fn traces(settings: &Settings) -> Result<Option<(Tracer, Sender)>, StartError> {
 
 fn webhooks(services: &Services, tracer: Option<Tracer>) -> Result<Pool, StartError> {
     let endpoints = Endpoints::new(&services.settings.endpoint).map_err(StartError::Endpoints)?;
-    let endpoints = endpoints.with_payloads(services.settings.attempts.payload_rule());
+    let endpoints = endpoints
+        .with_payloads(services.settings.attempts.payload_rule())
+        .with_max_message(services.settings.worker.max_event_bytes);
     pool(services, tracer, Arc::new(Webhooks(endpoints)))
 }
 
@@ -128,6 +130,7 @@ pub fn pool(
         circuits: services.circuits.clone(),
         schedules: services.schedules.clone(),
         rules,
+        on_gone: settings.circuit.on_gone,
         worker: settings.worker.clone(),
         parking: services.parking.clone(),
         attempts: settings.attempts.clone(),

@@ -79,6 +79,7 @@ fn pool(parts: &Services) -> Pool {
         circuits: parts.circuits.clone(),
         schedules: parts.schedules.clone(),
         rules: settings.circuit.rules().expect("the rules make sense"),
+        on_gone: settings.circuit.on_gone,
         worker: settings.worker.clone(),
         parking: parts.parking.clone(),
         attempts: settings.attempts.clone(),

@@ -12,7 +12,7 @@ use homing_delivery::{
 };
 use homing_domain::{
     clock,
-    id::SubscriptionId,
+    id::{DeliveryId, SubscriptionId},
     record::{NextState, Record},
     subscription::Subscription,
     time::UnixMillis,
@@ -31,6 +31,9 @@ const MAX_SUBSCRIPTIONS: usize = 20_000;
 const MAX_UNSENT: usize = 20;
 /// Gaps that are named, the newest.
 const GAPS_NAMED: usize = 10;
+
+/// A delivery and its subscription; `None`: an event that is none.
+type Recipient = Option<(SubscriptionId, DeliveryId)>;
 
 /// The records and entries found.
 struct Found {
@@ -100,26 +103,26 @@ impl History {
             });
     }
 
-    /// A timeline for each subscription, in the order in which they began.
+    /// A timeline for each delivery, in the order in which they began.
     async fn timelines(&self, found: &Found) -> Result<Vec<DeliveryTimeline>, StoreError> {
-        let mut recipients: Vec<Option<SubscriptionId>> = Vec::new();
-        for subscription in found.recipients() {
-            if !recipients.contains(&subscription) {
-                recipients.push(subscription);
+        let mut recipients: Vec<Recipient> = Vec::new();
+        for recipient in found.recipients() {
+            if !recipients.contains(&recipient) {
+                recipients.push(recipient);
             }
         }
         let mut circuits = BTreeMap::new();
         let mut timelines = Vec::new();
-        for subscription in recipients {
-            let records = found.records.iter().filter(|record| owner(record) == subscription);
+        for recipient in recipients {
+            let records = found.records.iter().filter(|record| record.recipient == recipient);
             let known = timeline::Timeline {
                 records: records.collect(),
-                parked: found.entries.iter().find(|entry| entry.subscription_id == subscription),
+                parked: found.entries.iter().find(|entry| recipient_of(entry) == recipient),
                 lookup: found.lookup.as_ref(),
             };
             let url = match known.url() {
                 Some(url) => Some(url),
-                None => self.url_of(subscription).await,
+                None => self.url_of(recipient.map(|(subscription, _)| subscription)).await,
             };
             if !known.is_done() {
                 self.learn_circuit(url.as_deref(), &mut circuits).await?;
@@ -155,7 +158,8 @@ impl History {
 
     /// Subscriptions that want `topic`, without a known delivery.
     async fn unsent(&self, topic: &Topic, found: &Found) -> Result<Vec<Unsent>, StoreError> {
-        let recipients: BTreeSet<_> = found.recipients().collect();
+        let recipients: BTreeSet<_> =
+            found.recipients().flatten().map(|(subscription, _)| subscription).collect();
         let taken = found.taken();
         let mut unsent = Vec::new();
         let mut page = Page { after: None, limit: MAX_PAGE_LIMIT };
@@ -164,7 +168,7 @@ impl History {
             let listing = self.store.subscriptions(page).await?;
             searched = searched.saturating_add(listing.subscriptions.len());
             let wanting = listing.subscriptions.iter().filter(|subscription| {
-                subscription.spec.wants_topic(topic) && !recipients.contains(&Some(subscription.id))
+                subscription.spec.wants_topic(topic) && !recipients.contains(&subscription.id)
             });
             unsent.extend(wanting.map(|subscription| Unsent {
                 subscription: subscription.id,
@@ -224,7 +228,7 @@ impl Found {
     fn are_all_done(&self) -> bool {
         let mut last = BTreeMap::<_, &Record>::new();
         for record in &self.records {
-            let known = last.entry(owner(record)).or_insert(record);
+            let known = last.entry(record.recipient).or_insert(record);
             if record.is_later_than(known) {
                 *known = record;
             }
@@ -240,10 +244,10 @@ impl Found {
         Topic::new(recorded.or_else(parked)?).ok()
     }
 
-    /// The subscriptions of its deliveries, with repetitions.
-    fn recipients(&self) -> impl Iterator<Item = Option<SubscriptionId>> {
-        let recorded = self.records.iter().map(owner);
-        recorded.chain(self.entries.iter().map(|entry| entry.subscription_id))
+    /// The recipients of its deliveries, with repetitions.
+    fn recipients(&self) -> impl Iterator<Item = Recipient> {
+        let recorded = self.records.iter().map(|record| record.recipient);
+        recorded.chain(self.entries.iter().map(recipient_of))
     }
 
     /// The latest possible time of receipt.
@@ -254,8 +258,8 @@ impl Found {
     }
 }
 
-fn owner(record: &Record) -> Option<SubscriptionId> {
-    record.recipient.map(|(subscription, _)| subscription)
+fn recipient_of(entry: &Entry) -> Recipient {
+    entry.subscription_id.zip(entry.delivery_id)
 }
 
 fn why_unsent(subscription: &Subscription, taken: Option<UnixMillis>) -> &'static str {
@@ -271,7 +275,7 @@ fn why_unsent(subscription: &Subscription, taken: Option<UnixMillis>) -> &'stati
 #[cfg(test)]
 mod tests {
     use homing_domain::{
-        id::{DeliveryId, EventId},
+        id::EventId,
         payload::PayloadState,
         record::{AttemptEvent, RecordId},
     };

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 mod change;
 mod view;
+mod workfront;
 
 pub use view::{SecretView, View};
 
@@ -21,7 +22,7 @@ use homing_domain::{
     clock,
     id::SubscriptionId,
     signature::SigningSecret,
-    subscription::{Draft, FieldError, FieldErrors, MAX_SECRETS, Subscription, Version},
+    subscription::{Draft, FieldError, FieldErrors, MAX_SECRETS, Subscription},
     time::UnixMillis,
     url::EndpointUrl,
 };
@@ -178,6 +179,10 @@ impl Registry {
             let draft = change::changed(&present, changes.clone())?;
             let mut subscription = self.build(id, &draft, (present.created, present.updated))?;
             change::keep_expiries(&present.secrets, &mut subscription.spec.secrets);
+            let forms = (&present.draft.workfront, &mut subscription.spec.workfront);
+            if let (Some(former), Some(form)) = forms {
+                form.keep_version_time(former, clock::now());
+            }
             if let Some(changed) = self.replace(subscription).await? {
                 self.announce().await;
                 return Ok(changed);
@@ -287,56 +292,6 @@ impl Registry {
     /// [`RegistryError`].
     pub async fn page(&self, page: Page) -> Result<Listing, RegistryError> {
         Ok(self.store.subscriptions(page).await?)
-    }
-
-    /// At most `limit` subscriptions in Workfront's form after the first `offset`, and their total.
-    ///
-    /// # Errors
-    ///
-    /// [`RegistryError`].
-    pub async fn in_workfronts_form(
-        &self,
-        offset: u32,
-        limit: u32,
-    ) -> Result<(Listing, u64), RegistryError> {
-        Ok(self.store.in_workfronts_form(offset, limit).await?)
-    }
-
-    /// The subscription with this id, if it is in Workfront's form.
-    ///
-    /// # Errors
-    ///
-    /// [`RegistryError`].
-    pub async fn get_workfront(&self, id: SubscriptionId) -> Result<Subscription, RegistryError> {
-        let subscription = self.get(id).await?;
-        let has_form = subscription.spec.workfront.is_some();
-        has_form.then_some(subscription).ok_or(RegistryError::NotFound { id })
-    }
-
-    /// Sets the version of subscriptions in Workfront's form.
-    ///
-    /// # Errors
-    ///
-    /// [`RegistryError`]; some of them may be changed. Call it again.
-    pub async fn set_versions(
-        &self,
-        subscriptions: Vec<Subscription>,
-        version: Version,
-    ) -> Result<(), RegistryError> {
-        for mut subscription in subscriptions {
-            let id = subscription.id;
-            while let Some(form) = &mut subscription.spec.workfront
-                && form.version != version
-            {
-                form.version = version;
-                if self.replace(subscription).await?.is_some() {
-                    break;
-                }
-                subscription = self.get(id).await?;
-            }
-        }
-        self.announce().await;
-        Ok(())
     }
 
     /// Checks the draft by building the subscription and a request.

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use axum::{
     extract::Request,
     http::{
-        HeaderName, Version,
+        HeaderMap, HeaderName, Uri, Version,
         header::{HOST, ORIGIN},
         uri::Authority,
     },
@@ -18,7 +18,7 @@ use axum::{
 
 /// The sign that a request does not come from this machine; `None`: there is none.
 pub(crate) fn foreign(request: &Request) -> Option<String> {
-    let hosts = hosts(request);
+    let hosts = hosts(request.uri(), request.headers());
     if hosts.is_empty() {
         return Some("the request names no host".to_owned());
     }
@@ -59,17 +59,17 @@ fn came_through_a_proxy(request: &Request) -> Option<String> {
 }
 
 /// The names by which homing was called.
-fn hosts(request: &Request) -> Vec<Authority> {
-    let named = request.headers().get_all(HOST).iter().filter_map(|host| host.to_str().ok());
+pub(crate) fn hosts(uri: &Uri, headers: &HeaderMap) -> Vec<Authority> {
+    let named = headers.get_all(HOST).iter().filter_map(|host| host.to_str().ok());
     let named = named.filter_map(|host| host.parse::<Authority>().ok());
-    request.uri().authority().cloned().into_iter().chain(named).collect()
+    uri.authority().cloned().into_iter().chain(named).collect()
 }
 
 /// True if another page than homing's made the browser send the request.
 pub(crate) fn comes_from_another_page(request: &Request) -> bool {
     let Some(origin) = request.headers().get(ORIGIN) else { return false };
     let authority = origin.to_str().unwrap_or_default().split_once("://");
-    let own = hosts(request).into_iter().next();
+    let own = hosts(request.uri(), request.headers()).into_iter().next();
     !matches!((authority, own), (Some((_scheme, authority)), Some(own))
         if authority.eq_ignore_ascii_case(own.as_str()))
 }

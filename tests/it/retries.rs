@@ -47,6 +47,19 @@ async fn all_eleven_retries_come_at_their_times_and_then_it_is_parked() {
     assert_eq!(parked.delivery_id.map(|id| id.to_string()), Some(requests[0].id()));
 }
 
+/// With `circuit.on_gone`.
+#[tokio::test]
+async fn an_answer_410_is_retried_where_the_settings_say_so() {
+    let receiver = Receiver::answering(|_| Reply::status(410)).await;
+    let installation = Installation::with(&[50], "circuit.on_gone = \"retry\"").await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    let working = installation.start();
+    installation.publisher.publish(Raw::new("t", "event-1", "body")).await;
+    let parked = installation.wait_for_parked(1).await;
+    working.stop().await;
+    assert_eq!((parked[0].reason.as_str(), receiver.count()), ("exhausted", 2));
+}
+
 #[tokio::test]
 async fn an_endpoint_that_recovers_gets_what_it_missed() {
     let receiver = Receiver::answering(|request| {

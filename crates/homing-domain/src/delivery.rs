@@ -5,9 +5,10 @@ use std::{sync::Arc, time::Duration};
 use super::{
     attempt::AttemptNumber,
     event::Event,
-    id::{DeliveryId, SubscriptionId},
+    id::{DeliveryId, EventId, SubscriptionId},
     replay::ReplayId,
     schedule::Step,
+    subscription::Version,
     time::UnixMillis,
     trace::TraceContext,
     verdict::ParkReason,
@@ -24,7 +25,7 @@ pub struct Delivery {
     pub progress: Progress,
     /// The trace context that is sent to its endpoint.
     pub trace: Option<TraceContext>,
-    /// Of event and subscription.
+    /// Of event, subscription and version.
     id: DeliveryId,
 }
 
@@ -32,7 +33,7 @@ impl Delivery {
     /// The delivery of `event` to `subscription`, without a trace.
     #[must_use]
     pub fn new(event: Arc<Event>, subscription: SubscriptionId, progress: Progress) -> Self {
-        let id = DeliveryId::of(&event.id, subscription);
+        let id = progress.delivery_id(&event.id, subscription);
         Self { event, subscription, progress, trace: None, id }
     }
 
@@ -85,6 +86,8 @@ pub struct Progress {
     pub last_outcome: Option<String>,
     /// True while it is unknown if the subscription, which could not be read, matches the event.
     pub unmatched: bool,
+    /// The version of Workfront's form that it is sent in; `None`: that of its subscription.
+    pub version: Option<Version>,
 }
 
 /// A delivery's wait for its endpoint, from its first refusal to its next attempt.
@@ -119,6 +122,15 @@ impl Position {
 }
 
 impl Progress {
+    /// The id of the delivery of `event` to `subscription` that has this progress.
+    #[must_use]
+    pub fn delivery_id(&self, event: &EventId, subscription: SubscriptionId) -> DeliveryId {
+        match self.version {
+            None => DeliveryId::of(event, subscription),
+            Some(version) => DeliveryId::in_version(event, subscription, version),
+        }
+    }
+
     /// The position of the message that carries this progress.
     #[must_use]
     pub fn position(&self) -> Position {
@@ -184,6 +196,7 @@ impl Progress {
             replay: self.replay,
             received: self.received,
             unmatched: self.unmatched,
+            version: self.version,
             ..Self::default()
         }
     }

@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr, sync::Arc};
 use serde::{Deserialize, Serialize};
 use uuid::{Uuid, fmt::Hyphenated};
 
+use super::subscription::Version;
+
 /// An event's id: the publisher's `message_id`, or one that homing generated.
 ///
 /// 1 to 255 bytes without control characters: it travels in an AMQP short string.
@@ -128,6 +130,15 @@ impl DeliveryId {
         Self(Uuid::new_v5(&subscription.0, event.as_str().as_bytes()))
     }
 
+    /// The id of `event`'s delivery to `subscription` in this version of Workfront's form, beside
+    /// that in the version of the subscription.
+    #[must_use]
+    pub fn in_version(event: &EventId, subscription: SubscriptionId, version: Version) -> Self {
+        // No event's id has control characters.
+        let name = format!("{event}\0{}", version.as_str());
+        Self(Uuid::new_v5(&subscription.0, name.as_bytes()))
+    }
+
     /// Room for its text, for [`encode`](Self::encode).
     pub const BUFFER: [u8; Hyphenated::LENGTH] = [0; Hyphenated::LENGTH];
 
@@ -176,13 +187,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_delivery_id_depends_on_event_and_subscription_alone() {
+    fn a_delivery_id_depends_on_event_subscription_and_version_alone() {
         let event = EventId::new("e1").unwrap();
         let first: SubscriptionId = "01931f5a-9c4e-7000-8000-000000000001".parse().unwrap();
         let second: SubscriptionId = "01931f5a-9c4e-7000-8000-000000000002".parse().unwrap();
 
         assert_eq!(DeliveryId::of(&event, first), DeliveryId::of(&event, first));
         assert_ne!(DeliveryId::of(&event, first), DeliveryId::of(&event, second));
+        let ids = Version::ALL.map(|version| DeliveryId::in_version(&event, first, version));
+        assert_ne!(ids[0], ids[1]);
+        assert!(!ids.contains(&DeliveryId::of(&event, first)));
     }
 
     #[test]

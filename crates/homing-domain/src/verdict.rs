@@ -27,6 +27,16 @@ pub enum Verdict {
     Park(ParkReason),
 }
 
+/// What follows the answer 410 Gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnGone {
+    /// The delivery is parked, and its URL is frozen.
+    Freeze,
+    /// What follows every failure.
+    Retry,
+}
+
 /// The reason for parking a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -126,10 +136,12 @@ impl Verdict {
 /// by the [length](Schedule::length) of the schedule at most: a longer one would keep a delivery
 /// neither delivered nor parked for as long as an endpoint likes.
 #[must_use]
-pub fn verdict(outcome: &Outcome, step: Step, schedule: &Schedule) -> Verdict {
+pub fn verdict(outcome: &Outcome, step: Step, schedule: &Schedule, on_gone: OnGone) -> Verdict {
     match outcome {
         Outcome::Accepted { .. } | Outcome::Done => Verdict::Done,
-        Outcome::Refused { status: 410, .. } => Verdict::Park(ParkReason::Gone),
+        Outcome::Refused { status: 410, .. } if on_gone == OnGone::Freeze => {
+            Verdict::Park(ParkReason::Gone)
+        }
         Outcome::Cancelled { .. } => Verdict::Park(ParkReason::Cancelled),
         Outcome::Refused { retry_after, .. } => {
             retry(step, schedule, retry_after.unwrap_or_default().min(schedule.length()))
@@ -171,6 +183,10 @@ mod tests {
         Schedule::new(&waits).unwrap()
     }
 
+    fn verdict(outcome: &Outcome, step: Step, schedule: &Schedule) -> Verdict {
+        super::verdict(outcome, step, schedule, OnGone::Freeze)
+    }
+
     fn refused(status: u16, retry_after_s: Option<u64>) -> Outcome {
         Outcome::Refused { status, retry_after: retry_after_s.map(Duration::from_secs) }
     }
@@ -205,6 +221,16 @@ mod tests {
     fn gone_parks_at_once() {
         let verdict = verdict(&refused(410, Some(5)), Step::START, &seconds(&[1]));
         assert_eq!(verdict, Verdict::Park(ParkReason::Gone));
+    }
+
+    #[test]
+    fn gone_is_retried_where_it_is_a_failure_as_any_other() {
+        let after = |step| {
+            let outcome = refused(410, None);
+            super::verdict(&outcome, Step::new(step), &seconds(&[7]), OnGone::Retry)
+        };
+        assert_eq!(after(0).wait(), Some(Duration::from_secs(7)));
+        assert_eq!(after(1), Verdict::Park(ParkReason::Exhausted));
     }
 
     #[test]

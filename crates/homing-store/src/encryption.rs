@@ -9,9 +9,11 @@ use super::{
     confidential::Confidential,
     key_source::GivenKeys,
     keyring::Keyring,
-    row::parse_id,
+    row::{self, FoundRow, parse_id},
     statement::{Tx, sql},
-    statements::{ENCRYPTED_BEHIND, FORGET_OTHER_KEYS, NOTE_KEY, RENEW, USED_KEYS},
+    statements::{
+        BY_ID, ENCRYPTED_BEHIND, FORGET_OTHER_KEYS, NOTE_KEY, RENEW, RENEW_FINGERPRINT, USED_KEYS,
+    },
 };
 use homing_domain::{clock, encryption_key::KeyId, time::UnixMillis};
 
@@ -182,6 +184,15 @@ impl<B: Backend> SqlStore<B> {
             let renew = sql(RENEW).bind(id).bind(&confidential.auth_token);
             let renew = renew.bind(&confidential.secrets).bind(&confidential.headers);
             renew.execute(&mut transaction).await?;
+            let row: FoundRow = sql(BY_ID).bind(id).one(&mut transaction).await?;
+            // One that cannot be read keeps its fingerprint until it is mended.
+            if let Ok(subscription) = row.read(&self.keyring)
+                && subscription.spec.workfront.is_some()
+            {
+                let fingerprint = row::fingerprint(&subscription.spec, &self.keyring);
+                let renew = sql(RENEW_FINGERPRINT).bind(id).bind(fingerprint);
+                renew.execute(&mut transaction).await?;
+            }
         }
         transaction.commit().await?;
         Ok(batch)

@@ -30,7 +30,8 @@ const DIGEST_BYTES: usize = 16;
 pub(super) struct Keyring {
     primary: KeyId,
     ciphers: Arc<BTreeMap<KeyId, XChaCha20Poly1305>>,
-    digest_key: [u8; 32],
+    /// The primary key's first.
+    digest_keys: Arc<[[u8; 32]]>,
 }
 
 /// The place of a value.
@@ -72,11 +73,13 @@ impl Keyring {
     pub(super) fn new(keys: &[EncryptionKey]) -> Option<Self> {
         let cipher =
             |key: &EncryptionKey| (key.id(), XChaCha20Poly1305::new(&(*key.as_bytes()).into()));
-        let first = keys.first()?;
-        let digest_key = Sha256::new().chain_update(b"homing digest key\0");
-        let digest_key = digest_key.chain_update(first.as_bytes()).finalize().into();
+        let digest_key = |key: &EncryptionKey| {
+            let digest_key = Sha256::new().chain_update(b"homing digest key\0");
+            digest_key.chain_update(key.as_bytes()).finalize().into()
+        };
         let ciphers = Arc::new(keys.iter().map(cipher).collect());
-        Some(Self { primary: first.id(), ciphers, digest_key })
+        let digest_keys = keys.iter().map(digest_key).collect();
+        Some(Self { primary: keys.first()?.id(), ciphers, digest_keys })
     }
 
     /// The key that encrypts.
@@ -122,8 +125,15 @@ impl Keyring {
     /// The same for equal bytes under the same primary key; it proves nothing about them to those
     /// that have no key.
     pub(super) fn digest(&self, clear: &[u8]) -> [u8; DIGEST_BYTES] {
-        let digest = Sha256::new().chain_update(self.digest_key).chain_update(clear).finalize();
-        digest.first_chunk().copied().unwrap_or_default()
+        self.digests(clear).next().unwrap_or_default()
+    }
+
+    /// The digests of `clear` by all keys, that by the primary key first.
+    pub(super) fn digests(&self, clear: &[u8]) -> impl Iterator<Item = [u8; DIGEST_BYTES]> {
+        self.digest_keys.iter().map(move |key| {
+            let digest = Sha256::new().chain_update(key).chain_update(clear).finalize();
+            digest.first_chunk().copied().unwrap_or_default()
+        })
     }
 
     /// A random nonce, and what the primary key makes of `clear`.

@@ -45,6 +45,7 @@ pub(super) struct SubscriptionRow {
     description: Option<String>,
     /// An object in JSON.
     workfront: Option<String>,
+    version_updated_ms: Option<i64>,
     created_ms: i64,
     updated_ms: i64,
 }
@@ -62,13 +63,38 @@ pub(super) enum Written {
     OverQuota(QuotaError),
 }
 
+fn version_updated(spec: &SubscriptionSpec) -> Option<UnixMillis> {
+    spec.workfront.as_ref()?.version_updated
+}
+
 /// The filters as they are stored.
 pub(super) fn filters(spec: &SubscriptionSpec) -> String {
     Value::from(spec.filters.to_json()).to_string()
 }
 
-/// The SHA-256 of the fingerprint in base64; the fingerprint itself is too long for an index.
-pub(super) fn fingerprint(spec: &SubscriptionSpec) -> String {
+/// The SHA-256 of the fingerprint in base64; the fingerprint itself is too long for an index. In
+/// Workfront's form, a digest by the primary key of one that has the token, too.
+pub(super) fn fingerprint(spec: &SubscriptionSpec, keyring: &Keyring) -> String {
+    match spec.secret_fingerprint() {
+        Some(secret) => STANDARD.encode(keyring.digest(secret.as_bytes())),
+        None => public_fingerprint(spec),
+    }
+}
+
+/// All fingerprints by which a stored subscription may be found that is the same as `spec`: that of
+/// the primary key, and of those that still decrypt.
+pub(super) fn fingerprints(spec: &SubscriptionSpec, keyring: &Keyring) -> Vec<String> {
+    match spec.secret_fingerprint() {
+        Some(secret) => {
+            keyring.digests(secret.as_bytes()).map(|digest| STANDARD.encode(digest)).collect()
+        }
+        None => vec![public_fingerprint(spec)],
+    }
+}
+
+/// The fingerprint without a secret, which one in Workfront's form had before it had a digest by a
+/// key.
+pub(super) fn public_fingerprint(spec: &SubscriptionSpec) -> String {
     STANDARD.encode(Sha256::digest(spec.fingerprint()))
 }
 
@@ -88,6 +114,7 @@ impl SubscriptionRow {
             rate_limit: spec.rate_limit.map(|limit| limit.get().into()),
             description: spec.description.clone(),
             workfront: spec.workfront.as_ref().map(|form| json!(form).to_string()),
+            version_updated_ms: version_updated(spec).map(UnixMillis::get),
             created_ms: created.get(),
             updated_ms: updated.get(),
         })
@@ -179,7 +206,7 @@ pub(super) fn bind<DB: SqlDatabase>(
     let row = SubscriptionRow::of(subscription, keyring)?;
     let statement = sql(statement)
         .bind(row.id)
-        .bind(fingerprint(&subscription.spec))
+        .bind(fingerprint(&subscription.spec, keyring))
         .bind(row.url)
         .bind(row.topics)
         .bind(row.filters)
@@ -191,7 +218,8 @@ pub(super) fn bind<DB: SqlDatabase>(
         .bind(row.rate_limit)
         .bind(row.description)
         .bind(row.workfront)
-        .bind(row.updated_ms);
+        .bind(row.updated_ms)
+        .bind(row.version_updated_ms);
     Ok(statement)
 }
 
@@ -235,7 +263,7 @@ impl SubscriptionRow {
             schedule: self.schedule,
             rate_limit: self.rate_limit.map(read_rate_limit).transpose()?,
             description: self.description,
-            workfront: read_form(self.workfront.as_deref())?,
+            workfront: read_form(self.workfront.as_deref(), self.version_updated_ms)?,
         };
         let (created, updated) =
             (UnixMillis::new(self.created_ms), UnixMillis::new(self.updated_ms));
@@ -269,7 +297,8 @@ impl SubscriptionRow {
                 .sort_out(self.rate_limit.map(read_rate_limit).transpose())
                 .map(NonZeroU32::get),
             description: self.description,
-            workfront: flaws.sort_out(read_form(self.workfront.as_deref())),
+            workfront: flaws
+                .sort_out(read_form(self.workfront.as_deref(), self.version_updated_ms)),
         };
         let (created, updated) =
             (UnixMillis::new(self.created_ms), UnixMillis::new(self.updated_ms));
@@ -304,8 +333,13 @@ fn read_headers(headers: &str) -> Result<BTreeMap<String, String>, Flaw> {
     json("headers", headers, "an object of strings")
 }
 
-fn read_form(form: Option<&str>) -> Result<Option<WorkfrontForm>, Flaw> {
-    form.map(|form| json("workfront", form, "a form of Workfront's")).transpose()
+fn read_form(
+    form: Option<&str>,
+    version_updated_ms: Option<i64>,
+) -> Result<Option<WorkfrontForm>, Flaw> {
+    let Some(form) = form else { return Ok(None) };
+    let form: WorkfrontForm = json("workfront", form, "a form of Workfront's")?;
+    Ok(Some(WorkfrontForm { version_updated: version_updated_ms.map(UnixMillis::new), ..form }))
 }
 
 fn read_filters(filters: &str, connector: &str) -> Result<FilterSet, Flaw> {

@@ -4,14 +4,16 @@
 pub(super) const INSERT: &str = "\
     INSERT INTO subscriptions (id, fingerprint, url, topics, filters, filter_connector, \
     auth_token, secrets, headers, schedule, rate_limit, description, workfront, updated_ms, \
-    created_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
+    version_updated_ms, created_ms) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
     ON CONFLICT (fingerprint) DO NOTHING";
 
 /// Binds as [`bind`](super::row::bind) does.
 pub(super) const UPDATE: &str = "\
     UPDATE subscriptions SET fingerprint = $2, url = $3, topics = $4, filters = $5, \
     filter_connector = $6, auth_token = $7, secrets = $8, headers = $9, schedule = $10, \
-    rate_limit = $11, description = $12, workfront = $13, updated_ms = $14 WHERE id = $1";
+    rate_limit = $11, description = $12, workfront = $13, updated_ms = $14, \
+    version_updated_ms = $15 WHERE id = $1";
 
 pub(super) const REMOVE: &str = "DELETE FROM subscriptions WHERE id = $1";
 pub(super) const BY_FINGERPRINT: &str = "SELECT id FROM subscriptions WHERE fingerprint = $1";
@@ -69,6 +71,10 @@ pub(super) const ENCRYPTED_BEHIND: &str = "\
     SELECT id, auth_token, secrets, headers FROM subscriptions WHERE id > $1 ORDER BY id LIMIT $2";
 pub(super) const RENEW: &str =
     "UPDATE subscriptions SET auth_token = $2, secrets = $3, headers = $4 WHERE id = $1";
+/// Changes nothing where another one has it: an earlier homing did not compare tokens.
+pub(super) const RENEW_FINGERPRINT: &str = "\
+    UPDATE subscriptions SET fingerprint = $2 WHERE id = $1 \
+    AND NOT EXISTS (SELECT 1 FROM subscriptions WHERE fingerprint = $2)";
 
 pub(super) const INSERT_TOKEN: &str = "\
     INSERT INTO api_tokens (name, digest, scope, created_ms) VALUES ($1, $2, $3, $4) \

@@ -19,7 +19,7 @@ use super::{
 use homing_domain::{
     audit::{Action, Change, ObjectKind},
     id::SubscriptionId,
-    subscription::Subscription,
+    subscription::{Subscription, SubscriptionSpec},
     time::UnixMillis,
     url::EndpointUrl,
 };
@@ -144,7 +144,7 @@ impl<B: Backend> SubscriptionStore for SqlStore<B> {
 impl<B: Backend> SqlStore<B> {
     async fn insert(&self, subscription: &Subscription) -> sqlx::Result<Written> {
         let mut transaction = self.begin_exclusive().await?;
-        if let Some(existing) = same_fingerprint(subscription, &mut transaction).await? {
+        if let Some(existing) = self.same(&subscription.spec, None, &mut transaction).await? {
             transaction.rollback().await?;
             return Ok(Written::Duplicate(existing));
         }
@@ -165,12 +165,12 @@ impl<B: Backend> SqlStore<B> {
             transaction.rollback().await?;
             return Ok(updated.map_or(Written::Missing, |_later| Written::Outdated));
         }
-        match same_fingerprint(subscription, &mut transaction).await? {
-            Some(other) if other != subscription.id => {
+        match self.same(&subscription.spec, Some(subscription.id), &mut transaction).await? {
+            Some(other) => {
                 transaction.rollback().await?;
                 Ok(Written::Duplicate(other))
             }
-            Some(_) | None => {
+            None => {
                 let totals = sql(TOTALS).one(&mut transaction).await?;
                 let before = self.before(subscription.id, &mut transaction).await?;
                 self.note_key(&mut transaction).await?;
@@ -184,6 +184,29 @@ impl<B: Backend> SqlStore<B> {
                 self.commit(subscription, totals, transaction).await
             }
         }
+    }
+
+    /// The subscription, other than `but`, that is the same as one with this specification.
+    async fn same(
+        &self,
+        spec: &SubscriptionSpec,
+        but: Option<SubscriptionId>,
+        transaction: &mut Tx<B::Database>,
+    ) -> sqlx::Result<Option<SubscriptionId>> {
+        for fingerprint in row::fingerprints(spec, &self.keyring) {
+            let same =
+                by_fingerprint(fingerprint, transaction).await?.filter(|id| Some(*id) != but);
+            if same.is_some() {
+                return Ok(same);
+            }
+        }
+        let Some(secret) = spec.secret_fingerprint() else { return Ok(None) };
+        // One of an earlier homing has a fingerprint without the token.
+        let former = by_fingerprint(row::public_fingerprint(spec), transaction).await?;
+        let Some(former) = former.filter(|id| Some(*id) != but) else { return Ok(None) };
+        let read = self.before(former, transaction).await?;
+        let is_same = read.is_none_or(|read| read.spec.secret_fingerprint() == Some(secret));
+        Ok(is_same.then_some(former))
     }
 
     /// A subscription before it is changed; `None`: there is none that can be read.
@@ -246,13 +269,13 @@ fn changed(
     change.with(audit::subscription(before, after))
 }
 
-async fn same_fingerprint<DB: SqlDatabase>(
-    subscription: &Subscription,
+async fn by_fingerprint<DB: SqlDatabase>(
+    fingerprint: String,
     transaction: &mut Tx<DB>,
 ) -> sqlx::Result<Option<SubscriptionId>> {
-    let existing = sql(BY_FINGERPRINT).bind(row::fingerprint(&subscription.spec));
-    let existing: Option<(String,)> = existing.optional(transaction).await?;
-    existing.map(|(id,)| parse_id(&id)).transpose()
+    let found = sql(BY_FINGERPRINT).bind(fingerprint);
+    let found: Option<(String,)> = found.optional(transaction).await?;
+    found.map(|(id,)| parse_id(&id)).transpose()
 }
 
 /// `statement` for the page behind `after` and one row more.

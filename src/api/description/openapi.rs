@@ -85,6 +85,8 @@ fn add_security(components: &mut Components) {
     components.add_security_scheme("token", SecurityScheme::Http(bearer.build()));
     let session = ApiKey::Header(ApiKeyValue::new("sessionID"));
     components.add_security_scheme("session", SecurityScheme::ApiKey(session));
+    let user_token = ApiKey::Header(ApiKeyValue::new("X-User-Token"));
+    components.add_security_scheme("userToken", SecurityScheme::ApiKey(user_token));
 }
 
 fn guard(path: &str, operation: &mut Operation) {
@@ -92,6 +94,7 @@ fn guard(path: &str, operation: &mut Operation) {
     let mut requirements = vec![SecurityRequirement::new("token", none)];
     if path.starts_with(WORKFRONT) {
         requirements.push(SecurityRequirement::new("session", none));
+        requirements.push(SecurityRequirement::new("userToken", none));
     }
     operation.security = Some(requirements);
 }

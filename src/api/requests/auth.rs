@@ -3,7 +3,7 @@
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderName, Method},
+    http::HeaderName,
     middleware::Next,
     response::Response,
 };
@@ -39,7 +39,7 @@ pub(crate) async fn guard(
             identify(&mut request, via, None);
         }
         Bearer::Known(holder) => {
-            check_scope(request.method(), holder.scope, holder.name.as_ref())?;
+            check_scope(&request, holder.scope, holder.name.as_ref())?;
             identify(&mut request, via, Some(&holder));
             request.extensions_mut().insert(holder.caller());
         }
@@ -60,20 +60,27 @@ pub(crate) async fn guard(
     Ok(next.run(request).await)
 }
 
-fn check_scope(method: &Method, scope: Scope, name: Option<&TokenName>) -> Result<(), Problem> {
-    let needed = if method.is_safe() { Scope::Read } else { Scope::Write };
+/// Workfront's API is for administrators alone. Source: Adobe Workfront, *Event subscription API*,
+/// event subscription authentication.
+fn check_scope(request: &Request, scope: Scope, name: Option<&TokenName>) -> Result<(), Problem> {
+    let (is_safe, is_workfronts) = (request.method().is_safe(), is_workfronts(request));
+    let needed = if is_safe && !is_workfronts { Scope::Read } else { Scope::Write };
     if scope.covers(needed) {
         return Ok(());
     }
     let name = name.map(|name| format!(" `{name}`")).unwrap_or_default();
-    let detail = format!("the token{name} has scope `{scope}`; this needs scope `{needed}`");
+    let elsewhere =
+        if is_safe { "; `/v1/subscriptions` shows them to a token of scope `read`" } else { "" };
+    let detail =
+        format!("the token{name} has scope `{scope}`; this needs scope `{needed}`{elsewhere}");
     Err(Problem::new(Kind::Forbidden, detail))
 }
 
 /// The addresses of Workfront's API.
 pub(crate) const WORKFRONT: &str = "/attask/eventsubscription/api/v1/subscriptions";
-/// The header in which clients of Workfront's API send their session, here an API token.
-const SESSION_ID: HeaderName = HeaderName::from_static("sessionid");
+/// The headers in which clients of Workfront's API send their session, here an API token.
+const SESSIONS: [HeaderName; 2] =
+    [HeaderName::from_static("sessionid"), HeaderName::from_static("x-user-token")];
 
 /// True for a request in the form of Workfront's.
 fn is_workfronts(request: &Request) -> bool {
@@ -82,24 +89,35 @@ fn is_workfronts(request: &Request) -> bool {
 
 /// The token that a request shows.
 fn shown(request: &Request) -> Option<&[u8]> {
-    let session = request.headers().get(SESSION_ID).filter(|_| is_workfronts(request));
+    let session = SESSIONS.into_iter().find_map(|name| request.headers().get(name));
+    let session = session.filter(|_| is_workfronts(request));
     session.map(|session| session.as_bytes().trim_ascii()).or_else(|| token(request))
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
+    use axum::{body::Body, http::Method};
 
     use super::*;
 
     #[test]
     fn who_may_only_read_changes_nothing() {
-        let allowed = |method, scope| check_scope(&method, scope, None).is_ok();
+        let allowed = |method, scope| {
+            let request = Request::builder().method(method).uri("/v1/subscriptions");
+            check_scope(&request.body(Body::empty()).unwrap(), scope, None).is_ok()
+        };
         assert!(allowed(Method::GET, Scope::Read) && allowed(Method::HEAD, Scope::Read));
         for method in [Method::POST, Method::PATCH, Method::DELETE, Method::PUT] {
             assert!(!allowed(method.clone(), Scope::Read), "{method}");
             assert!(allowed(method, Scope::Write));
         }
+    }
+
+    #[test]
+    fn workfronts_api_needs_the_scope_of_an_administrator() {
+        let request = Request::get(WORKFRONT).body(Body::empty()).unwrap();
+        assert!(check_scope(&request, Scope::Write, None).is_ok());
+        assert!(check_scope(&request, Scope::Read, None).is_err());
     }
 
     #[test]
@@ -111,5 +129,7 @@ mod tests {
         };
         assert_eq!(of("/attask/eventsubscription/api/v1/subscriptions?page=1"), b"abc");
         assert_eq!(of("/v1/queues"), b"x");
+        let token = Request::get(WORKFRONT).header("X-User-Token", "abc");
+        assert_eq!(shown(&token.body(Body::empty()).unwrap()), Some(&b"abc"[..]));
     }
 }

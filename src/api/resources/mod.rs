@@ -68,6 +68,7 @@ pub(super) fn quick() -> OpenApiRouter<AppState> {
     #[cfg(feature = "workfront")]
     let router = router
         .routes(routes!(workfront::create, workfront::list))
+        .routes(routes!(workfront::list_all))
         .routes(routes!(workfront::get, workfront::delete))
         .routes(routes!(workfront::set_version));
     router

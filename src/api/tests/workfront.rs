@@ -58,7 +58,19 @@ async fn a_subscription_is_created_and_its_location_returned() {
     assert_eq!(made.status, 201, "{}", made.body);
     let id = made.body["id"].as_str().unwrap();
     assert_eq!(made.body, json!({"id": id, "version": "v2"}), "and nothing else");
-    assert_eq!(made.headers[header::LOCATION], format!("{SUBSCRIPTIONS}/{id}"));
+    let location = format!("http://localhost{SUBSCRIPTIONS}/{id}");
+    assert_eq!(made.headers[header::LOCATION], location);
+
+    // Behind a proxy that terminates TLS.
+    let api = Unconnected::new(&[TOKEN]).await;
+    let mut request = request(Method::POST, SUBSCRIPTIONS, Body::from(published().to_string()));
+    for (name, value) in [("x-forwarded-proto", "https"), ("sessionID", TOKEN)] {
+        request.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    request.headers_mut().insert(header::HOST, HeaderValue::from_static("hooks.example.com"));
+    let made = api.ask(request).await;
+    let location = made.headers[header::LOCATION].to_str().unwrap();
+    assert!(location.starts_with("https://hooks.example.com/attask/"), "{location}");
 }
 
 #[tokio::test]
@@ -85,13 +97,48 @@ async fn a_subscription_is_shown_with_its_token_masked() {
     });
     assert_eq!(of(url, &expected), expected);
     for date in [&shown.body["date_created"], &shown.body["date_modified"], &url["date_created"]] {
-        let date: Result<jiff::Timestamp, _> = date.as_str().unwrap().parse();
-        assert!(date.is_ok(), "{}", shown.body);
+        assert_is_date(date);
     }
+    assert_eq!(shown.body["dateVersionUpdated"], Value::Null);
 
     let short = make(&api, &with(&json!({"authToken": "12345678", "objId": "x"}))).await;
     let shown = api.get(&format!("{SUBSCRIPTIONS}/{short}")).await;
     assert_eq!((&shown.body["authToken"], &shown.body["objId"]), (&json!("****"), &json!("x")));
+}
+
+/// Published: `2024-04-11T17:10:10.305981`.
+fn assert_is_date(date: &Value) {
+    let text = date.as_str().unwrap();
+    let parsed: Result<jiff::civil::DateTime, _> = text.parse();
+    assert!(parsed.is_ok() && text.len() == 26 && !text.ends_with('Z'), "{text}");
+}
+
+#[tokio::test]
+async fn all_are_listed_at_once_in_snake_case() {
+    let api = Unconnected::new(&[]).await;
+    let plain = json!({"url": "https://example.com", "topics": ["PROJ.UPDATE"]}).to_string();
+    assert_eq!(api.post("/v1/subscriptions", &plain).await.status, 201);
+    let first = make(&api, &with(&json!({"objCode": "TASK", "objId": "ObjId1234"}))).await;
+    let second = make(&api, &published()).await;
+    let all = api.get(&format!("{SUBSCRIPTIONS}/list")).await;
+    assert_eq!(all.status, 200, "{}", all.body);
+    let expected = [
+        json!({
+            "id": first, "customer_id": CUSTOMER, "obj_id": "ObjId1234", "obj_code": "TASK",
+            "url": "http://requestb.in/ua5hi2ua", "event_type": "UPDATE", "auth_token": "****234_",
+        }),
+        json!({
+            "id": second, "customer_id": CUSTOMER, "obj_id": null, "obj_code": "PROJ",
+            "url": "http://requestb.in/ua5hi2ua", "event_type": "UPDATE", "auth_token": "****234_",
+        }),
+    ];
+    let listed = all.body.as_array().unwrap();
+    assert_eq!(listed.len(), 2, "and none that was made elsewhere");
+    for (one, expected) in listed.iter().zip(&expected) {
+        assert_eq!(of(one, expected), *expected);
+        assert_is_date(&one["date_created"]);
+    }
+    assert_eq!(api.get(&format!("{SUBSCRIPTIONS}/list?page=1")).await.status, 400);
 }
 
 #[tokio::test]
@@ -177,6 +224,10 @@ async fn what_is_wrong_is_named_and_nothing_is_made() {
             json!({"filters": [{"fieldName": "a", "fieldValue": 1, "comparison": "is"}]}),
             "filters[0].comparison",
         ),
+        (
+            json!({"objCode": "DOCU", "filters": [{"fieldName": "groups", "fieldValue": "a"}]}),
+            "filters[0].fieldName",
+        ),
         (json!({"filterConnector": "XOR"}), "filterConnector"),
         (json!({"base64Encoding": "perhaps"}), "base64Encoding"),
         (json!({"colour": 1}), "colour"),
@@ -206,6 +257,31 @@ async fn the_same_subscription_is_made_once_and_removed_once() {
     assert_eq!(api.ask(request(Method::DELETE, &path, Body::empty())).await.status, 404);
     assert_eq!(api.get(&path).await.status, 404);
     assert_eq!(api.get(&format!("{SUBSCRIPTIONS}/nothing")).await.status, 404);
+}
+
+#[tokio::test]
+async fn subscriptions_that_differ_in_any_field_are_different() {
+    let api = Unconnected::new(&[]).await;
+    make(&api, &published()).await;
+    let filters = json!([{"fieldName": "name", "fieldValue": "again"}]);
+    for changes in [
+        json!({"authToken": "another"}),
+        json!({"base64Encoding": true}),
+        json!({"base64Encoding": true, "authToken": "another"}),
+        json!({"filterConnector": "OR"}),
+        json!({"filters": filters}),
+        json!({"filters": filters, "filterConnector": "OR"}),
+        json!({"objId": "x"}),
+        json!({"eventType": "DELETE"}),
+    ] {
+        make(&api, &with(&changes)).await;
+        let again = api.post(SUBSCRIPTIONS, &with(&changes).to_string()).await;
+        assert_eq!(again.status, 409, "{changes}");
+    }
+    // One that was changed to the other version is the same still.
+    let all = json!({"allCustomerSubscriptions": true, "version": "v1"});
+    send(&api, Method::PUT, &format!("{SUBSCRIPTIONS}/version"), &all).await;
+    assert_eq!(api.post(SUBSCRIPTIONS, &published().to_string()).await.status, 409);
 }
 
 #[tokio::test]
@@ -251,8 +327,13 @@ async fn versions_are_set_one_several_and_all() {
     assert_eq!(version(&ids[2]).await, "v2");
 
     let unknown = json!({"subscriptionIds": [ids[0], unknown_id], "version": "v1"});
-    assert_eq!(put("/version", unknown).await.status, 404);
+    let answer = put("/version", unknown).await;
+    assert_eq!((answer.status.as_u16(), answer.fields()), (400, vec!["subscriptionIds[1]"]));
     assert_eq!(version(&ids[0]).await, "v2", "nothing is changed");
+    for id in &ids {
+        let shown = api.get(&format!("{SUBSCRIPTIONS}/{id}")).await;
+        assert_is_date(&shown.body["dateVersionUpdated"]);
+    }
     assert_eq!(put("/version", json!({"version": "v1"})).await.fields(), ["subscriptionIds"]);
 }
 
@@ -266,5 +347,26 @@ async fn a_session_is_an_api_token() {
     };
     assert_eq!(ask(TOKEN).await, 200);
     assert_eq!(ask("another-0123456789").await, 401);
+    assert_eq!(ask("").await, 401);
     assert_eq!(api.get(SUBSCRIPTIONS).await.status, 401);
+
+    let mut request = request(Method::GET, SUBSCRIPTIONS, Body::empty());
+    request.headers_mut().insert("X-User-Token", HeaderValue::from_static(TOKEN));
+    assert_eq!(api.ask(request).await.status, 200);
+}
+
+/// A change over homing's own API leaves the time of the version.
+#[tokio::test]
+async fn only_a_change_of_the_version_has_its_date() {
+    let api = Unconnected::new(&[]).await;
+    let id = make(&api, &published()).await;
+    let patch = async |body: Value| {
+        let path = format!("/v1/subscriptions/{id}");
+        assert_eq!(send(&api, Method::PATCH, &path, &body).await.status, 200);
+        api.get(&format!("{SUBSCRIPTIONS}/{id}")).await.body["dateVersionUpdated"].clone()
+    };
+    assert_eq!(patch(json!({"description": "a"})).await, Value::Null);
+    let changed = patch(json!({"workfront": {"version": "v1"}})).await;
+    assert_is_date(&changed);
+    assert_eq!(patch(json!({"description": "b"})).await, changed);
 }

@@ -15,6 +15,7 @@ mod sources;
 mod status;
 mod subscriptions;
 mod workfront;
+mod workfront_versions;
 
 use std::{sync::Arc, time::Duration};
 

@@ -35,6 +35,7 @@ mod samples;
 mod schema;
 mod shared_databases;
 mod sources;
+mod workfront;
 
 type Kept = Result<(), Box<dyn Error>>;
 
@@ -137,6 +138,9 @@ macro_rules! conformance {
         publications: publications_are_forgotten_after_a_day,
         publications: of_too_many_publications_the_oldest_are_forgotten,
         publications: subscriptions_in_workfronts_form_are_counted_and_paged,
+        workfront: in_workfronts_form_tokens_make_different_subscriptions,
+        workfront: what_is_the_same_is_known_across_a_rotation,
+        workfront: one_of_an_earlier_version_is_compared_too,
         sources: a_source_without_changes_is_read,
         sources: the_status_of_a_source_survives_reopening,
         sources: of_twenty_that_take_a_reset_one_gets_it,

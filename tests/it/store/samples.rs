@@ -8,6 +8,7 @@ use homing_domain::{
     id::SubscriptionId,
     signature::SigningSecret,
     subscription::{AuthToken, Draft, Subscription, SubscriptionSpec, Version, WorkfrontForm},
+    time::UnixMillis,
 };
 use homing_store::{HeldFor, Page, Store, StoreError};
 use proptest::prelude::*;
@@ -86,8 +87,14 @@ fn filters() -> impl Strategy<Value = FilterSet> {
 
 fn form() -> impl Strategy<Value = WorkfrontForm> {
     let version = prop_oneof![Just(Version::V1), Just(Version::V2)];
-    (prop::option::of("\\PC{1,40}"), version, any::<bool>()).prop_map(
-        |(obj_id, version, base64_encoding)| WorkfrontForm { obj_id, version, base64_encoding },
+    let updated = prop::option::of(any::<i64>().prop_map(UnixMillis::new));
+    (prop::option::of("\\PC{1,40}"), version, any::<bool>(), updated).prop_map(
+        |(obj_id, version, base64_encoding, version_updated)| WorkfrontForm {
+            obj_id,
+            version,
+            base64_encoding,
+            version_updated,
+        },
     )
 }
 

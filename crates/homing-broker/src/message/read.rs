@@ -266,6 +266,7 @@ fn read_progress(headers: &Headers<'_>) -> Progress {
         turn: instant(header::TURN),
         last_outcome: headers.text(header::LAST_OUTCOME),
         unmatched: headers.count(header::UNMATCHED) > 0,
+        version: headers.text(header::VERSION).and_then(|version| version.parse().ok()),
     }
 }
 

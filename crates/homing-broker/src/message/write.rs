@@ -137,6 +137,9 @@ impl Message {
         if let Some(replay) = progress.replay {
             headers::put_text(table, header::REPLAY, &replay.to_string());
         }
+        if let Some(version) = progress.version {
+            headers::put_text(table, header::VERSION, version.as_str());
+        }
         if let Some(outcome) = &progress.last_outcome {
             headers::put_text(table, header::LAST_OUTCOME, outcome);
         }

@@ -23,7 +23,10 @@
 use std::{cell::LazyCell, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use hyper::{HeaderMap, StatusCode, header::LOCATION, http::uri::InvalidUri};
+use http_body_util::Full;
+use hyper::{
+    HeaderMap, Request, StatusCode, body::Body as _, header::LOCATION, http::uri::InvalidUri,
+};
 use ipnet::IpNet;
 use tokio::time::{Instant, timeout_at};
 
@@ -81,6 +84,7 @@ pub struct Endpoints {
     networks: Arc<[IpNet]>,
     deadline: Duration,
     max_response_bytes: usize,
+    max_message_bytes: usize,
     payloads: PayloadRule,
 }
 
@@ -120,6 +124,17 @@ pub enum RequestError {
     /// An event that does not fit the subscription's form. Permanent.
     #[error("the event cannot be sent in Workfront's form")]
     Unfit(#[source] UnfitEvent),
+    /// A message in the subscription's form that is larger than its event may be. Permanent.
+    #[error(
+        "in Workfront's form it has {bytes} bytes, and a message has at most {max} \
+         (`worker.max_event_bytes`)"
+    )]
+    TooLarge {
+        /// The bytes of the message.
+        bytes: usize,
+        /// The most that a message has.
+        max: usize,
+    },
     /// A key in place of the URL. Permanent.
     #[error("`{0}` is the key of another pool's jobs, and no URL that a webhook can be sent to")]
     Key(String),
@@ -146,6 +161,7 @@ impl RequestError {
             Self::Resources(_) | Self::Lookup(_) => true,
             Self::Header { .. }
             | Self::Unfit(_)
+            | Self::TooLarge { .. }
             | Self::Key(_)
             | Self::Url(_)
             | Self::Unsendable(_) => false,
@@ -168,6 +184,7 @@ impl Endpoints {
             networks,
             deadline: settings.deadline,
             max_response_bytes: settings.max_response_bytes,
+            max_message_bytes: usize::MAX,
             payloads: PayloadRule::default(),
         })
     }
@@ -176,6 +193,12 @@ impl Endpoints {
     #[must_use]
     pub fn with_payloads(self, rule: PayloadRule) -> Self {
         Self { payloads: rule, ..self }
+    }
+
+    /// The same, with a limit of the bytes of messages in Workfront's form.
+    #[must_use]
+    pub fn with_max_message(self, max: usize) -> Self {
+        Self { max_message_bytes: max, ..self }
     }
 
     /// Makes the next attempt of `delivery` to `subscription`. `now` is signed, and the base of
@@ -208,7 +231,7 @@ impl Endpoints {
         // One deadline for the exchange as a whole: an endpoint that sends a byte a second holds
         // its permit no longer than one that sends none.
         let deadline = Instant::now() + self.deadline;
-        let build = || request::build(delivery, subscription, now);
+        let build = || self.build(&sent);
         let attempted = match self.client.send(build, deadline).await? {
             Ok((answer, host)) => {
                 return Ok(self.read_response(answer, &host, deadline, &sent).await);
@@ -223,6 +246,16 @@ impl Endpoints {
             Err(SendError::Failed(failed)) => Attempted::unread(*failed, now),
         };
         Ok(self.unanswered(attempted?, &sent))
+    }
+
+    fn build(&self, sent: &Sent<'_>) -> Result<Request<Full<Bytes>>, RequestError> {
+        let request = request::build(sent.delivery, sent.subscription, sent.now)?;
+        let bytes = request.body().size_hint().exact().unwrap_or_default();
+        let (bytes, max) = (usize::try_from(bytes).unwrap_or(usize::MAX), self.max_message_bytes);
+        if bytes > max && sent.subscription.spec.workfront.is_some() {
+            return Err(RequestError::TooLarge { bytes, max });
+        }
+        Ok(request)
     }
 
     /// Adds the payload of an attempt without an answer, if it is to be kept.

@@ -53,6 +53,7 @@ fn refused(error: &RequestError, subscription: &Subscription) -> FieldError {
         }
         RequestError::Header { name } => FieldError::new(format!("headers.{name}"), error),
         RequestError::Unfit(_)
+        | RequestError::TooLarge { .. }
         | RequestError::Unsendable(_)
         | RequestError::Resources(_)
         | RequestError::Lookup(_) => FieldError::new("subscription", error),

@@ -149,7 +149,7 @@ fn of_message(message: &Message, id: ParkedId, parked: Option<UnixMillis>) -> Ve
         id: if is_alone { id } else { id.of_delivery(number) },
         event: event.id.to_string(),
         topic: Some(event.topic.to_string()),
-        recipient: subscription.map(|it| (it, DeliveryId::of(&event.id, it))),
+        recipient: subscription.map(|it| (it, progress.delivery_id(&event.id, it))),
         url: None,
         reason: message.parked.map_or(ParkReason::RejectedByBroker, |parked| parked.reason),
         status: progress.last_outcome.as_deref().and_then(status),

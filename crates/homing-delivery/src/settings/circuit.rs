@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use homing_domain::circuit::{CircuitRules, CircuitRulesError, Figures};
-use homing_domain::settings::SettingsError;
+use homing_domain::{settings::SettingsError, verdict::OnGone};
 
 /// The rules by which circuits open and freeze.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -32,6 +32,8 @@ pub struct CircuitSettings {
     pub freeze_above_last_success_ago: Duration,
     /// Freezes at this many consecutive failures.
     pub freeze_at_consecutive_failures: u64,
+    /// What follows 410 Gone.
+    pub on_gone: OnGone,
 }
 
 impl CircuitSettings {

@@ -25,7 +25,7 @@ use homing_domain::{
     schedule::Schedule,
     subscription::Subscription,
     time::UnixMillis,
-    verdict::{self, ParkReason, Verdict},
+    verdict::{self, OnGone, ParkReason, Verdict},
 };
 use homing_store::StoreError;
 use homing_telemetry::log_events;
@@ -103,7 +103,7 @@ async fn run(
     let task = Task { message, delivery, subscription: &subscription, schedule };
     let admitted = admit(context, &task, turn).await?;
     let attempt = perform(context, &task).await?;
-    let verdict = judge(&task, &attempt);
+    let verdict = judge(context, &task, &attempt);
     record(context, &task, &attempt, &verdict, admitted).await;
     Ok(follow(&task, &attempt, verdict))
 }
@@ -301,9 +301,12 @@ fn not_attempted(task: &Task<'_>, error: HandlerError) -> Disposition {
         Some(request) if request.may_pass() => {
             (SkipReason::NotNow(error), disposition::throttled(message, delivery))
         }
-        Some(request @ RequestError::Unfit(_)) => {
+        Some(request @ (RequestError::Unfit(_) | RequestError::TooLarge { .. })) => {
+            let is_large = matches!(request, RequestError::TooLarge { .. });
+            let reason = if is_large { ParkReason::TooLarge } else { ParkReason::Unreadable };
             let why = homing_domain::report::Chain(request).to_string();
-            let parked = disposition::park_unreadable(message, &delivery.progress, &why);
+            let progress = &delivery.progress;
+            let parked = disposition::park_unattempted(message, progress, (reason, &why));
             (SkipReason::NotAttempted(error), parked)
         }
         _ => {
@@ -316,8 +319,11 @@ fn not_attempted(task: &Task<'_>, error: HandlerError) -> Disposition {
 }
 
 /// Decides what to do about the outcome.
-fn judge(task: &Task<'_>, attempt: &Attempt) -> Verdict {
-    verdict::verdict(&attempt.result.outcome, task.delivery.progress.step, task.schedule)
+fn judge(context: &Context, task: &Task<'_>, attempt: &Attempt) -> Verdict {
+    // Only 2xx ends a delivery. Source: Adobe Workfront, *Event subscription retries*.
+    let is_workfronts = task.subscription.spec.workfront.is_some();
+    let on_gone = if is_workfronts { OnGone::Retry } else { context.on_gone };
+    verdict::verdict(&attempt.result.outcome, task.delivery.progress.step, task.schedule, on_gone)
 }
 
 /// Reports the attempt, updates limits and circuit, and frees the permit.
@@ -337,7 +343,7 @@ async fn record(
         }
         Admitted::Probe => Box::pin(context.circuits.probed(url, outcome, attempt.ended)).await,
     }
-    if outcome.status() == Some(410) {
+    if *verdict == Verdict::Park(ParkReason::Gone) {
         Box::pin(context.circuits.gone(url)).await;
     }
 }

@@ -193,7 +193,8 @@ impl PoolBuilder {
         endpoint.check()?;
         held.check()?;
         parking.check()?;
-        let rules = or_default(self.circuit, "circuit")?.rules()?;
+        let circuit = or_default(self.circuit, "circuit")?;
+        let (rules, on_gone) = (circuit.rules()?, circuit.on_gone);
         let schedules = or_default(self.schedule, "schedule")?.schedules()?;
 
         let topology = Topology::new(&broker.prefix, schedules.waits())
@@ -211,6 +212,7 @@ impl PoolBuilder {
             store,
             schedules,
             rules,
+            on_gone,
             worker,
             attempts,
             audit,

@@ -29,6 +29,7 @@ impl Key {
             message.event.id.hash(&mut hasher);
             message.recipients.hash(&mut hasher);
             message.progress.position().hash(&mut hasher);
+            message.progress.version.hash(&mut hasher);
             message.event.topic.hash(&mut hasher);
             message.event.body.hash(&mut hasher);
             hasher.finish()

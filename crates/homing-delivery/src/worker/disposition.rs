@@ -232,14 +232,23 @@ pub(super) fn park(message: &Message, progress: Progress, reason: ParkReason) ->
     (parked, Route::Parked)
 }
 
-/// Parks a copy of an unreadable event at once: every attempt would end the same way.
+/// Parks a copy of an unreadable event at once.
 pub(super) fn park_unreadable(
     message: &Message,
     progress: &Progress,
     why: &str,
 ) -> (Message, Route) {
+    park_unattempted(message, progress, (ParkReason::Unreadable, why))
+}
+
+/// Parks a copy at once: every attempt would end the same way.
+pub(super) fn park_unattempted(
+    message: &Message,
+    progress: &Progress,
+    (reason, why): (ParkReason, &str),
+) -> (Message, Route) {
     let progress = Progress { last_outcome: Some(why.to_owned()), ..progress.held() };
-    park(message, progress, ParkReason::Unreadable)
+    park(message, progress, reason)
 }
 
 /// The wait queue for a delivery whose endpoint requested `remaining`: the longest wait within it;

@@ -37,6 +37,7 @@ pub(super) struct SubscriptionIndex {
     by_topic: TopicTree,
     /// Slots of the unreadable ones.
     unreadable: BTreeSet<usize>,
+    both_versions_until: UnixMillis,
 }
 
 impl Entry {
@@ -51,6 +52,13 @@ impl Entry {
         match self {
             Self::Sound(subscription) => subscription.updated,
             Self::Unreadable(corrupt) => corrupt.updated,
+        }
+    }
+
+    fn both_versions_until(&self) -> Option<UnixMillis> {
+        match self {
+            Self::Sound(subscription) => subscription.spec.workfront.as_ref()?.both_until(),
+            Self::Unreadable(_) => None,
         }
     }
 
@@ -103,6 +111,11 @@ impl SubscriptionIndex {
             self.version = version;
         }
         agrees
+    }
+
+    /// From this time on, no subscription gets events in two versions, unless one changes again.
+    pub(super) fn both_versions_until(&self) -> UnixMillis {
+        self.both_versions_until
     }
 
     pub(super) fn get(&self, id: SubscriptionId) -> Option<&Entry> {
@@ -162,6 +175,9 @@ impl SubscriptionIndex {
     fn put(&mut self, entry: Entry) {
         let id = entry.id();
         self.take_out(id);
+        if let Some(until) = entry.both_versions_until() {
+            self.both_versions_until = self.both_versions_until.max(until);
+        }
         let place = self.free.pop().unwrap_or(self.entries.len());
         for pattern in entry.topics().unwrap_or_default() {
             self.by_topic.insert(pattern, place);

@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 use super::{
     Context, attempt, disposition,
     matching::{Candidates, Match},
-    settle,
+    settle, versions,
 };
 use homing_broker::{
     Message, Outgoing, Receipt, Recipients, Route,
@@ -111,9 +111,10 @@ pub(super) fn take(context: &Context, lane: Lane, received: Received) -> Vec<Wor
     let pending = PendingDelivery { message, redelivered, returned, receipt, turn };
     match recipients {
         Recipients::Matching => fan_out(context, pending),
-        Recipients::One(_) => vec![Work::Attempt(pending)],
-        Recipients::Group(ids) => {
-            attempt_each(context, pending, ids.iter().copied().map(Match::Matched))
+        Recipients::One(_) if lane != Lane::Primary => vec![Work::Attempt(pending)],
+        Recipients::One(_) | Recipients::Group(_) => {
+            let matches = recipients.ids().iter().copied().map(Match::Matched).collect();
+            attempt_each(context, pending, matches)
         }
     }
 }
@@ -142,16 +143,17 @@ fn note(context: &Context, pending: &PendingDelivery, matches: &[Match]) {
     }
 }
 
-/// Makes one delivery for each of `matches`; they share the receipt.
-fn attempt_each(
-    context: &Context,
-    pending: PendingDelivery,
-    matches: impl IntoIterator<Item = Match>,
-) -> Vec<Work> {
+/// Makes one delivery for each of `matches`, and those in former versions; they share the receipt.
+fn attempt_each(context: &Context, pending: PendingDelivery, matches: Vec<Match>) -> Vec<Work> {
+    let former = versions::former(context, &pending, &matches);
     let PendingDelivery { message, redelivered, returned, receipt, turn } = pending;
+    let former =
+        former.into_iter().map(|former| (versions::message(&message, former), Route::Retry));
     let works = matches
         .into_iter()
-        .map(|matched| match for_subscription(context, &message, matched) {
+        .map(|matched| for_subscription(context, &message, matched))
+        .chain(former)
+        .map(|delivery| match delivery {
             (message, Route::Parked) => Work::Park(Box::new(message.outgoing()), receipt.share()),
             (message, _) => Work::Attempt(PendingDelivery {
                 message,
@@ -209,9 +211,10 @@ impl Work {
 
 /// One delivery keeps its event's place in the lane; more go through the retry queue.
 async fn match_beside(context: &Context, pending: PendingDelivery, mut matches: Vec<Match>) {
-    let [Match::Matched(_) | Match::Unreadable(_)] = &matches[..] else {
+    let is_one = matches!(&matches[..], [Match::Matched(_) | Match::Unreadable(_)]);
+    if !is_one || !versions::former(context, &pending, &matches).is_empty() {
         return publish_all(context, pending, matches).await;
-    };
+    }
     let Some(only) = matches.pop() else { return };
     let (message, _) = for_subscription(context, &pending.message, only);
     attempt::attempt(context, PendingDelivery { message, ..pending }).await;
@@ -221,13 +224,22 @@ async fn match_beside(context: &Context, pending: PendingDelivery, mut matches: 
 /// subscriptions as one worker attempts. A worker of an earlier version would take a message for
 /// several as an event for all, so while one runs, each delivery is a message.
 async fn publish_all(context: &Context, pending: PendingDelivery, matches: Vec<Match>) {
+    let former = versions::former(context, &pending, &matches);
     let PendingDelivery { message, redelivered, receipt, .. } = pending;
     let Some(running) = context.dedup.begin(&message, redelivered).await else {
         return receipt.settle();
     };
-    let copies = copies(context, &message, matches);
+    let former = versions::copies(context, &message, &former);
+    let copies = copies(context, &message, matches).into_iter().chain(former);
     settle::settle(&context.broker, copies, receipt).await;
     running.done();
+}
+
+/// Subscriptions that one message is for at most.
+pub(super) fn group_size(context: &Context) -> usize {
+    let may_group = context.may_group.load(Ordering::Relaxed);
+    let most = if may_group { context.broker.max_named() } else { 1 };
+    context.settings.max_fan_out_inline.clamp(1, most)
 }
 
 /// The deliveries of `message` to those that match, in as few messages as can be.
@@ -243,10 +255,7 @@ pub(super) fn copies(
             Match::Unreadable(_) | Match::Undecided(..) => others.push(one),
         }
     }
-    let may_group = context.may_group.load(Ordering::Relaxed);
-    let most = if may_group { context.broker.max_named() } else { 1 };
-    let size = context.settings.max_fan_out_inline.clamp(1, most);
-    let groups = ids.chunks(size).map(|ids| Recipients::named(ids.iter().copied()));
+    let groups = ids.chunks(group_size(context)).map(|ids| Recipients::named(ids.iter().copied()));
     let groups = groups.map(|recipients| {
         (message.to(recipients, message.progress.clone()).outgoing(), Route::Retry)
     });

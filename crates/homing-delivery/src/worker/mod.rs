@@ -11,7 +11,7 @@
 //! [`counters`] that the [`heartbeat`] reports to the store, the [`ledger`] of what was delivered,
 //! the [`history`], and the age of the [`oldest_waiting`]. [`maintenance`] refreshes shared state and
 //! repairs the topology, [`audit`] announces changes. [`wanted`] finds for publishers who wants an
-//! event.
+//! event, [`versions`] what is sent in two versions of Workfront's form.
 //!
 //! Guarantees: a message is settled only when each of its deliveries is done or owned by the broker
 //! elsewhere; new events and retries have separate lanes, so that neither holds up the other; the
@@ -45,6 +45,7 @@ mod replay;
 mod dedup;
 mod settle;
 mod subscriptions;
+mod versions;
 mod wanted;
 
 use std::{
@@ -66,7 +67,7 @@ use homing_broker::{
     Broker,
     consume::{Lane, Received},
 };
-use homing_domain::{circuit::CircuitRules, clock};
+use homing_domain::{circuit::CircuitRules, clock, verdict::OnGone};
 use homing_store::Store;
 
 pub use self::{
@@ -100,6 +101,8 @@ struct Context {
     settings: WorkerSettings,
     /// `held.min_hold`
     min_hold: Duration,
+    /// `circuit.on_gone`
+    on_gone: OnGone,
 }
 
 /// The dependencies and settings of a pool.
@@ -116,6 +119,8 @@ pub struct PoolSetup {
     pub schedules: Schedules,
     /// The rules by which circuits open and freeze.
     pub rules: CircuitRules,
+    /// `circuit.on_gone`
+    pub on_gone: OnGone,
     /// `[worker]`
     pub worker: WorkerSettings,
     /// Moves what is parked into the store.
@@ -194,6 +199,7 @@ impl Pool {
             observers,
             settings: worker,
             min_hold: setup.min_hold,
+            on_gone: setup.on_gone,
         };
         let (context, audit, parking) = (Arc::new(context), setup.audit, setup.parking);
         Self { context, log_writer, history_writer, heartbeat, audit, ledger, parking }

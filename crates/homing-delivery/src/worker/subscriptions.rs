@@ -11,9 +11,11 @@ use tracing::{error, info, warn};
 use super::{
     index::{Entry, SubscriptionIndex},
     matching::{Candidates, Match},
+    versions::Former,
 };
 use homing_domain::{
-    id::SubscriptionId, subscription::Subscription, topic::Topic, url::EndpointUrl,
+    id::SubscriptionId, subscription::Subscription, time::UnixMillis, topic::Topic,
+    url::EndpointUrl,
 };
 use homing_store::{Corrupt, Store, StoreError};
 use homing_telemetry::{log_events, metrics};
@@ -184,6 +186,26 @@ impl Subscriptions {
     /// The subscriptions that match `topic`, or may match it.
     pub(super) fn candidates(&self, topic: &Topic) -> Candidates {
         self.index().map(|index| candidates(&index, topic)).unwrap_or_default()
+    }
+
+    /// Those of `ids` to which new events go in their former version, too, at `now`.
+    pub(super) fn in_former_version(
+        &self,
+        ids: impl Iterator<Item = SubscriptionId>,
+        now: UnixMillis,
+    ) -> Vec<Former> {
+        let index = self.latest.0.borrow();
+        let Some(index) = index.as_ref().filter(|index| now < index.both_versions_until()) else {
+            return Vec::new();
+        };
+        let former = |id| match index.get(id)? {
+            Entry::Sound(subscription) => {
+                let form = subscription.spec.workfront.as_ref()?;
+                Some((id, form.former_version(now)?))
+            }
+            Entry::Unreadable(_) => None,
+        };
+        ids.filter_map(former).collect()
     }
 
     /// True if a subscription may want events of `topic`.

@@ -10,7 +10,8 @@ use crate::json::{BodyError, Document, Json, Kind};
 /// The states of an event, before and after what happened.
 ///
 /// The new state is the body's object `newState`; a body without one *is* the new state, so that
-/// events of any publisher can be filtered. The old state is the body's object `oldState`.
+/// events of any publisher can be filtered. The old state is the body's object `oldState`; beside
+/// one, a `newState` of null is an empty state.
 #[derive(Clone, Debug)]
 pub struct EventStates<'b> {
     document: Document<'b>,
@@ -43,17 +44,19 @@ impl<'b> EventStates<'b> {
     fn of(document: Document<'b>) -> Self {
         let mut states = Self { document, new: None, old: None };
         if let Some(root) = states.document.root() {
-            let (mut new, mut old) = (None, None);
+            let (mut new, mut old, mut is_null) = (None, None, false);
             for (name, value) in root.fields() {
                 // The last of a name counts, whatever it is.
                 let object = (value.kind() == Kind::Object).then(|| value.place());
                 if name.says(State::New.as_str()) {
-                    new = object;
+                    (new, is_null) = (object, value.kind() == Kind::Null);
                 } else if name.says(State::Old.as_str()) {
                     old = object;
                 }
             }
-            (states.new, states.old) = (new.or_else(|| Some(root.place())), old);
+            let is_empty = is_null && old.is_some();
+            let absent = (!is_empty).then(|| root.place());
+            (states.new, states.old) = (new.or(absent), old);
         }
         states
     }
@@ -266,6 +269,9 @@ mod tests {
             (json!({"newState": {}, "a": 2}), None),
             (json!({"newState": "eyJhIjoxfQ==", "a": 2}), Some("2")),
             (json!({"a": 2}), Some("2")),
+            (json!({"newState": null, "oldState": {"a": 1}, "a": 2}), None),
+            (json!({"newState": null, "a": 2}), Some("2")),
+            (json!({"oldState": {"a": 1}, "a": 2}), Some("2")),
             (json!(["a"]), None),
             (json!("a"), None),
         ] {

@@ -22,7 +22,10 @@ mod workfront;
 mod wrong;
 
 pub use draft::{Draft, FieldError, MAX_SECRETS};
-pub use workfront::{EVENT_TYPES, OBJ_CODES, UnfitEvent, Version, WorkfrontForm, split_topic};
+pub use workfront::{
+    BOTH_VERSIONS, EVENT_TYPES, OBJ_CODES, UnfitEvent, Version, VersionError, WorkfrontForm,
+    split_topic,
+};
 pub use wrong::FieldErrors;
 
 /// A subscription to events, with an identity.
@@ -114,7 +117,8 @@ impl SubscriptionSpec {
         self.workfront.as_ref()?.obj_id.as_deref()
     }
 
-    /// The part that must be unique among subscriptions: same events to the same URL.
+    /// The part that must be unique among subscriptions: same events to the same URL. One in
+    /// Workfront's form has a [longer](Self::secret_fingerprint) one.
     ///
     /// Neither the order of patterns makes a difference, nor a connector that joins nothing. The
     /// store keeps a hash of this text, so its form can only change with a migration.
@@ -132,6 +136,20 @@ impl SubscriptionSpec {
             None => String::new(),
         };
         format!("{}\n{}\n{connector}\n{filters}{form}", self.url.as_str(), topics.join(","))
+    }
+
+    /// The part that must be unique among subscriptions in Workfront's form: all fields that one is
+    /// created with over its API, the token among them. `None` in any other form. Source: Adobe
+    /// Workfront, *Event subscription API*, event subscription filtering.
+    ///
+    /// A secret: only a digest of it by a key may be kept. Its form can only change with a
+    /// migration.
+    #[must_use]
+    pub fn secret_fingerprint(&self) -> Option<String> {
+        let encoded = self.workfront.as_ref()?.base64_encoding;
+        let connector = self.filters.connector();
+        let token = self.auth_token.as_ref().map(AuthToken::reveal).unwrap_or_default();
+        Some(format!("{}\n{connector}\n{encoded}\n{token}", self.fingerprint()))
     }
 }
 

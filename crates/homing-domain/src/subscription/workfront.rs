@@ -3,6 +3,8 @@
 //! Source: Adobe Workfront, *Event subscription API*: the fields of the subscription resource, and
 //! the examples of event payloads.
 
+use std::{str::FromStr, time::Duration};
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -58,6 +60,10 @@ pub const EVENT_TYPES: [&str; 3] = ["CREATE", "UPDATE", "DELETE"];
 
 const MAX_OBJ_ID_CHARS: usize = 255;
 
+/// The time after a change of the version for which events are sent in both. Source: Adobe
+/// Workfront, *Event subscription API*, event subscription versions.
+pub const BOTH_VERSIONS: Duration = Duration::from_mins(5);
+
 /// Workfront's form of a subscription's events, and a selection of them.
 ///
 /// Such a subscription has one topic, `<objCode>.<eventType>`.
@@ -73,10 +79,15 @@ pub struct WorkfrontForm {
     /// Sends the two states as base64 of their JSON.
     #[serde(default)]
     pub base64_encoding: bool,
+    /// The time of the last change of the version; `None`: it never changed. Set by homing alone.
+    #[serde(skip)]
+    pub version_updated: Option<UnixMillis>,
 }
 
 /// The version of a subscription. homing's messages are the same in both.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "lowercase")]
 #[schema(as = WorkfrontVersion)]
 pub enum Version {
@@ -85,6 +96,40 @@ pub enum Version {
     /// `v2`
     #[default]
     V2,
+}
+
+impl Version {
+    /// Both, the older one first.
+    pub const ALL: [Self; 2] = [Self::V1, Self::V2];
+
+    /// As in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+        }
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::V1 => Self::V2,
+            Self::V2 => Self::V1,
+        }
+    }
+}
+
+/// The text is not a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a version is `v1` or `v2`")]
+pub struct VersionError;
+
+impl FromStr for Version {
+    type Err = VersionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|version| version.as_str() == text).ok_or(VersionError)
+    }
 }
 
 /// The reason why an event does not fit Workfront's form. Permanent.
@@ -128,9 +173,30 @@ impl WorkfrontForm {
         }
     }
 
-    /// The message for `subscription`. The states are the bytes as published; without a `newState`
-    /// the body as a whole is the new state, as it is for filters. `now` is sent if neither the
-    /// event has a time nor homing a time of receipt.
+    /// The end of the time for which events are sent in both versions; `None`: the version never
+    /// changed.
+    #[must_use]
+    pub fn both_until(&self) -> Option<UnixMillis> {
+        self.version_updated.map(|updated| updated.plus(BOTH_VERSIONS))
+    }
+
+    /// The former version, if events that come at `now` are sent in it, too.
+    #[must_use]
+    pub fn former_version(&self, now: UnixMillis) -> Option<Version> {
+        self.both_until().filter(|until| now < *until).map(|_| self.version.other())
+    }
+
+    /// Takes the time of the last change of the version over from `former`, the form before this
+    /// change; it is `now` where this one changes the version.
+    pub fn keep_version_time(&mut self, former: &Self, now: UnixMillis) {
+        let is_same = self.version == former.version;
+        self.version_updated = if is_same { former.version_updated } else { Some(now) };
+    }
+
+    /// The message for `subscription`. The states are the bytes as published. The body as a whole
+    /// is the new state, as it is for filters, without a `newState`; a `newState` of null beside an
+    /// `oldState` is an empty one. `now` is sent if neither the event has a time nor homing a time
+    /// of receipt.
     ///
     /// # Errors
     ///
@@ -155,10 +221,10 @@ impl WorkfrontForm {
             event_version: published
                 .event_version
                 .map_or(EventVersion::Here(Version::V2), EventVersion::Published),
-            subscription_version: self.version,
+            subscription_version: delivery.progress.version.unwrap_or(self.version),
             customer_id: published.customer_id,
             user_id: published.user_id,
-            new_state: self.state(object(published.new_state).unwrap_or(whole)),
+            new_state: self.state(published.new_state(whole, nothing)),
             old_state: self.state(object(published.old_state).unwrap_or(nothing)),
         };
         let written = serde_json::to_vec(&message).map_err(UnfitEvent::Unwritable)?;
@@ -196,6 +262,7 @@ struct Published<'a> {
     user_id: Option<&'a RawValue>,
     new_state: Option<&'a RawValue>,
     old_state: Option<&'a RawValue>,
+    is_new_state_null: bool,
 }
 
 impl<'a> Published<'a> {
@@ -208,13 +275,22 @@ impl<'a> Published<'a> {
                 "eventVersion" => &mut published.event_version,
                 "customerId" => &mut published.customer_id,
                 "userId" => &mut published.user_id,
-                "newState" => &mut published.new_state,
+                "newState" => {
+                    published.is_new_state_null = value.kind() == Kind::Null;
+                    &mut published.new_state
+                }
                 "oldState" => &mut published.old_state,
                 _ => continue,
             };
             *place = if value.kind() == Kind::Null { None } else { Some(raw(value)?) };
         }
         Ok(published)
+    }
+
+    /// The new state: the published one, `nothing` or the `whole` body.
+    fn new_state(&self, whole: &'a RawValue, nothing: &'a RawValue) -> &'a RawValue {
+        let is_empty = self.is_new_state_null && object(self.old_state).is_some();
+        object(self.new_state).unwrap_or(if is_empty { nothing } else { whole })
     }
 }
 
@@ -263,109 +339,4 @@ impl From<UnixMillis> for EventTime<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::{delivery::Progress, event::Event, id::EventId, topic::Topic};
-
-    const RECEIVED: UnixMillis = UnixMillis::new(1_507_319_336_998);
-
-    fn delivery(topic: &str, body: impl Into<Bytes>) -> Delivery {
-        let event = Event {
-            id: EventId::new("e1").unwrap(),
-            topic: Topic::new(topic).unwrap(),
-            content_type: "application/json".to_owned(),
-            content_encoding: None,
-            body: body.into(),
-        };
-        let subscription = "01931f5a-9c4e-7000-8000-000000000001".parse().unwrap();
-        let progress = Progress { received: Some(RECEIVED), ..Progress::default() };
-        Delivery::new(Arc::new(event), subscription, progress)
-    }
-
-    fn message(form: &WorkfrontForm, topic: &str, body: &str) -> Value {
-        let now = RECEIVED.plus(std::time::Duration::from_secs(9));
-        let message = form.message(&delivery(topic, body.to_owned()), now).unwrap();
-        serde_json::from_slice(&message).unwrap()
-    }
-
-    /// Published by Adobe: what is sent for an event in this form is the event with the id and the
-    /// version of the subscription.
-    #[test]
-    fn the_published_examples_come_out_as_they_are_published() {
-        let form = WorkfrontForm::default();
-        for (sample, topic) in [
-            (include_str!("../../../../tests/samples/workfront-create.json"), "PROJ.CREATE"),
-            (include_str!("../../../../tests/samples/workfront-update.json"), "PROJ.UPDATE"),
-        ] {
-            let mut expected: Value = serde_json::from_str(sample).unwrap();
-            expected["subscriptionId"] = json!("01931f5a-9c4e-7000-8000-000000000001");
-            assert_eq!(message(&form, topic, sample), expected);
-        }
-    }
-
-    #[test]
-    fn states_in_base64_are_their_bytes_and_the_rest_stays_plain() {
-        let form = WorkfrontForm { base64_encoding: true, ..WorkfrontForm::default() };
-        let sample = include_str!("../../../../tests/samples/workfront-update.json");
-        let sent = message(&form, "PROJ.UPDATE", sample);
-        let expected: Value = serde_json::from_str(sample).unwrap();
-        for state in ["newState", "oldState"] {
-            let bytes = STANDARD.decode(sent[state].as_str().unwrap()).unwrap();
-            let text = String::from_utf8(bytes).unwrap();
-            assert!(sample.contains(&text), "the bytes as published");
-            assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), expected[state]);
-        }
-        assert_eq!(sent["eventTime"], expected["eventTime"]);
-    }
-
-    #[test]
-    fn an_event_of_another_publisher_is_the_new_state() {
-        let form = WorkfrontForm { version: Version::V1, ..WorkfrontForm::default() };
-        let body = r#"{"ID": "a", "cost": 1.50, "newState": null}"#;
-        let sent = form.message(&delivery("TASK.CREATE", body), RECEIVED).unwrap();
-        insta::assert_snapshot!(String::from_utf8(sent.to_vec()).unwrap(), @r#"{"eventType":"CREATE","subscriptionId":"01931f5a-9c4e-7000-8000-000000000001","eventTime":{"epochSecond":1507319336,"nano":998000000},"eventVersion":"v2","subscriptionVersion":"v1","newState":{"ID": "a", "cost": 1.50, "newState": null},"oldState":{}}"#);
-    }
-
-    #[test]
-    fn the_author_of_a_change_is_passed_on() {
-        let body = r#"{"newState": {}, "customerId": "c", "userId": "u", "eventVersion": "v9"}"#;
-        let sent = message(&WorkfrontForm::default(), "TASK.DELETE", body);
-        assert_eq!((&sent["customerId"], &sent["userId"]), (&json!("c"), &json!("u")));
-        assert_eq!(sent["eventVersion"], "v9");
-        assert_eq!(sent["oldState"], json!({}));
-    }
-
-    #[test]
-    fn bodies_that_are_no_object_do_not_fit() {
-        for body in ["[]", "1", "", "nothing", "{", "{\"newState\": {}"] {
-            let unfit = WorkfrontForm::default().message(&delivery("TASK.CREATE", body), RECEIVED);
-            assert!(unfit.is_err(), "{body}");
-        }
-    }
-
-    #[test]
-    fn json_that_other_readers_refuse_is_sent_unchanged() {
-        let states = r#"{"max":1e400,"name":"cut \ud83d","id":12345678901234567890123}"#;
-        let body = format!(
-            "\u{feff}{{\"newState\":{states},\"\\ud83d\":{}1{}}}",
-            "[".repeat(500),
-            "]".repeat(500)
-        );
-        let sent = WorkfrontForm::default().message(&delivery("TASK.UPDATE", body), RECEIVED);
-        let sent = String::from_utf8(sent.unwrap().to_vec()).unwrap();
-        assert!(sent.contains(&format!(r#""newState":{states},"oldState":{{}}"#)), "{sent}");
-    }
-
-    #[test]
-    fn topics_of_workfront_name_an_object_and_what_happens_to_it() {
-        assert_eq!(split_topic("TASK.UPDATE"), Some(("TASK", "UPDATE")));
-        assert_eq!(split_topic("approval_stage.CREATE"), Some(("approval_stage", "CREATE")));
-        for topic in ["task.UPDATE", "TASK.update", "TASK.*", "TASK", "#", "a.TASK.UPDATE"] {
-            assert_eq!(split_topic(topic), None, "{topic}");
-        }
-    }
-}
+mod tests;

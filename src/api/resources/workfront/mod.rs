@@ -7,6 +7,9 @@
 //! Source: Adobe Workfront, *Event subscription API*; what is not documented there is decided at
 //! the item that decides it.
 
+mod filters;
+mod own_address;
+mod shown;
 mod versions;
 
 use std::collections::BTreeMap;
@@ -17,7 +20,11 @@ use axum::{
     http::{HeaderName, StatusCode, header::LOCATION},
 };
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
+
+use filters::with_comparison;
+use own_address::OwnAddress;
+use shown::{Listed, Shown, ShownUrl, circuit};
 
 use crate::{
     api::requests::{
@@ -26,17 +33,12 @@ use crate::{
         query::{NoParameters, Query, UpTo},
     },
     registry::RegistryError,
-    web::{App, AppState, acting::Acting, problem::Problem},
+    web::{AppState, acting::Acting, problem::Problem},
 };
 use homing_domain::{
-    circuit::{Circuit, StateName},
     filter::Connector,
     id::SubscriptionId,
-    subscription::{
-        AuthToken, Draft, EVENT_TYPES, FieldError, OBJ_CODES, Subscription, Version, WorkfrontForm,
-        split_topic,
-    },
-    url::EndpointUrl,
+    subscription::{Draft, EVENT_TYPES, FieldError, OBJ_CODES, Version, WorkfrontForm},
 };
 use homing_store::{Listing, MAX_PAGE_LIMIT};
 
@@ -88,10 +90,11 @@ impl CreateRequest {
     fn draft(self) -> Result<Draft, FieldError> {
         one_of("objCode", &self.obj_code, &OBJ_CODES)?;
         one_of("eventType", &self.event_type, &EVENT_TYPES)?;
+        filters::check(&self.obj_code, &self.filters)?;
         let form = WorkfrontForm {
             obj_id: self.obj_id.filter(|id| !id.is_empty()),
-            version: Version::default(),
             base64_encoding: self.base64_encoding,
+            ..WorkfrontForm::default()
         };
         Ok(Draft {
             url: self.url,
@@ -108,14 +111,6 @@ impl CreateRequest {
             workfront: Some(form),
         })
     }
-}
-
-/// A filter without a comparison means equality, as in Workfront's examples.
-fn with_comparison(mut filter: Map<String, Value>) -> Value {
-    if filter.contains_key("fieldName") && filter.contains_key("fieldValue") {
-        filter.entry("comparison").or_insert_with(|| json!("eq"));
-    }
-    Value::Object(filter)
 }
 
 fn one_of(field: &str, given: &str, known: &[&str]) -> Result<(), FieldError> {
@@ -163,106 +158,20 @@ type Created = (StatusCode, [(HeaderName, String); 1], Json<Versioned>);
     request_body = CreateRequest,
     responses(
         (status = 201, description = "Created, at `Location`", body = Versioned),
-        (status = 409, description = "The same subscription exists"),
+        (status = 409, description = "A subscription with the same fields exists"),
     )
 )]
 pub(super) async fn create(
     Acting(services): Acting,
+    OwnAddress(own): OwnAddress,
     _: NoParameters,
     JsonBody(request): JsonBody<CreateRequest>,
 ) -> Result<Created, Problem> {
     let created = services.registry.create(request.draft()?).await.map_err(renamed)?;
     let id = created.subscription.id;
-    let location = format!("{WORKFRONT}/{id}");
+    let location = format!("{own}{WORKFRONT}/{id}");
     let versioned = Versioned { id, version: Version::default() };
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(versioned)))
-}
-
-/// A subscription in Workfront's form.
-#[derive(Serialize, utoipa::ToSchema)]
-#[schema(as = WorkfrontSubscription)]
-pub(super) struct Shown {
-    id: SubscriptionId,
-    date_created: String,
-    date_modified: String,
-    version: Version,
-    #[serde(rename = "customerId")]
-    customer_id: String,
-    #[serde(rename = "objId")]
-    obj_id: Option<String>,
-    #[serde(rename = "objCode")]
-    obj_code: String,
-    url: String,
-    #[serde(rename = "eventType")]
-    event_type: String,
-    /// At most the last four characters.
-    #[serde(rename = "authToken")]
-    auth_token: Option<String>,
-    filters: Vec<Value>,
-    #[serde(rename = "filterConnector")]
-    filter_connector: Connector,
-    #[serde(rename = "base64Encoding")]
-    base64_encoding: bool,
-    subscription_url: ShownUrl,
-}
-
-/// The circuit of a URL. A frozen one has no `disabled_at`: when it opened before is not known.
-#[derive(Clone, Serialize, utoipa::ToSchema)]
-#[schema(as = WorkfrontUrl)]
-struct ShownUrl {
-    url: String,
-    date_created: String,
-    successes: u64,
-    failures: u64,
-    disabled_at: Option<String>,
-    frozen_at: Option<String>,
-}
-
-impl ShownUrl {
-    fn of(url: &EndpointUrl, circuit: &Circuit) -> Self {
-        let since = |state| (circuit.state.name() == state).then(|| circuit.since.to_string());
-        Self {
-            url: url.as_str().to_owned(),
-            date_created: circuit.created.to_string(),
-            successes: circuit.successes,
-            failures: circuit.failures,
-            disabled_at: since(StateName::Open),
-            frozen_at: since(StateName::Frozen),
-        }
-    }
-}
-
-impl Shown {
-    fn new(subscription: &Subscription, customer_id: &str, subscription_url: ShownUrl) -> Self {
-        let spec = &subscription.spec;
-        let form = spec.workfront.clone().unwrap_or_default();
-        let topic = spec.topics.first().map(ToString::to_string).unwrap_or_default();
-        let (obj_code, event_type) = split_topic(&topic).unwrap_or_default();
-        Self {
-            id: subscription.id,
-            date_created: subscription.created.to_string(),
-            date_modified: subscription.updated.to_string(),
-            version: form.version,
-            customer_id: customer_id.to_owned(),
-            obj_id: form.obj_id,
-            obj_code: obj_code.to_owned(),
-            url: spec.url.as_str().to_owned(),
-            event_type: event_type.to_owned(),
-            auth_token: spec.auth_token.as_ref().map(AuthToken::masked),
-            filters: spec.filters.to_json(),
-            filter_connector: spec.filters.connector(),
-            base64_encoding: form.base64_encoding,
-            subscription_url,
-        }
-    }
-}
-
-/// The circuit of `url`; that of a URL that was never attempted is as old as `subscription`.
-async fn circuit(app: &App, subscription: &Subscription) -> Result<ShownUrl, Problem> {
-    let url = &subscription.spec.url;
-    let circuit = app.services.store.circuit(url).await?;
-    let circuit = circuit.unwrap_or_else(|| Circuit::new(subscription.created));
-    Ok(ShownUrl::of(url, &circuit))
 }
 
 /// One page.
@@ -322,6 +231,24 @@ pub(super) async fn list(
     }
     let meta = Meta { page, page_count: total_count.div_ceil(limit.into()), limit, total_count };
     Ok(Json(Page { subscriptions: shown, meta }))
+}
+
+/// List all subscriptions in Workfront's form at once.
+///
+/// Workfront calls this deprecated. Those that cannot be read are not listed; `/v1/subscriptions`
+/// names them.
+#[utoipa::path(
+    get, path = "/attask/eventsubscription/api/v1/subscriptions/list", tag = "workfront", operation_id = "workfront_list_all",
+    responses((status = 200, description = "All of them", body = [Listed])),
+)]
+pub(super) async fn list_all(
+    State(app): State<AppState>,
+    _: NoParameters,
+) -> Result<Json<Vec<Listed>>, Problem> {
+    let services = &app.services;
+    let all = services.registry.all_in_workfronts_form().await?;
+    let customer_id = &services.settings.api.customer_id;
+    Ok(Json(all.iter().map(|one| Listed::new(one, customer_id)).collect()))
 }
 
 /// Get a subscription, with the circuit of its URL.

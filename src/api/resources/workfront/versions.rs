@@ -9,14 +9,13 @@ use crate::{
         extract::{IdInPath, JsonBody},
         query::NoParameters,
     },
-    registry::Registry,
+    registry::{Registry, RegistryError},
     web::{acting::Acting, problem::Problem},
 };
 use homing_domain::{
     id::SubscriptionId,
     subscription::{FieldError, Version},
 };
-use homing_store::MAX_PAGE_LIMIT;
 
 /// The version that a subscription gets.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -27,6 +26,8 @@ pub(in crate::api) struct SetVersionRequest {
 }
 
 /// Set the version of a subscription.
+///
+/// For five minutes, events are sent in both versions.
 #[utoipa::path(
     put, path = "/attask/eventsubscription/api/v1/subscriptions/{id}/version", tag = "workfront", operation_id = "workfront_set_version",
     params(("id" = SubscriptionId, Path, description = "The subscription")),
@@ -66,13 +67,13 @@ pub(in crate::api) struct AllVersioned {
 
 /// Set the version of several subscriptions, or of all.
 ///
-/// All given ids must exist; otherwise nothing is changed.
+/// All given ids must exist; otherwise nothing is changed. For five minutes, events are sent in
+/// both versions.
 #[utoipa::path(
     put, path = "/attask/eventsubscription/api/v1/subscriptions/version", tag = "workfront", operation_id = "workfront_set_versions",
     request_body = SetVersionsRequest,
     responses(
         (status = 200, description = "Versions set", body = AllVersioned),
-        (status = 404, description = "One of them does not exist"),
     )
 )]
 pub(in crate::api) async fn set_versions(
@@ -90,23 +91,27 @@ pub(in crate::api) async fn set_versions(
         return set_all_versions(&services.registry, version).await.map(Json);
     }
     let mut subscriptions = Vec::with_capacity(subscription_ids.len());
-    for id in &subscription_ids {
-        subscriptions.push(services.registry.get_workfront(*id).await?);
+    for (index, id) in subscription_ids.iter().enumerate() {
+        let found = services.registry.get_workfront(*id).await;
+        subscriptions.push(found.map_err(|error| unknown(index, error))?);
     }
     services.registry.set_versions(subscriptions, version).await?;
     Ok(Json(AllVersioned { subscription_ids, version }))
 }
 
-async fn set_all_versions(registry: &Registry, version: Version) -> Result<AllVersioned, Problem> {
-    let mut subscription_ids = Vec::new();
-    let mut offset: u32 = 0;
-    loop {
-        let (listing, total) = registry.in_workfronts_form(offset, MAX_PAGE_LIMIT).await?;
-        subscription_ids.extend(listing.subscriptions.iter().map(|one| one.id));
-        registry.set_versions(listing.subscriptions, version).await?;
-        offset = offset.saturating_add(MAX_PAGE_LIMIT);
-        if u64::from(offset) >= total {
-            return Ok(AllVersioned { subscription_ids, version });
-        }
+/// The problem with the id at `index`. Source: Adobe Workfront, *Event subscription API*, which has
+/// 400 and no 404 for a change of several.
+fn unknown(index: usize, error: RegistryError) -> Problem {
+    if let RegistryError::NotFound { .. } = error {
+        FieldError::new(format!("subscriptionIds[{index}]"), error).into()
+    } else {
+        error.into()
     }
+}
+
+async fn set_all_versions(registry: &Registry, version: Version) -> Result<AllVersioned, Problem> {
+    let all = registry.all_in_workfronts_form().await?;
+    let subscription_ids = all.iter().map(|one| one.id).collect();
+    registry.set_versions(all, version).await?;
+    Ok(AllVersioned { subscription_ids, version })
 }

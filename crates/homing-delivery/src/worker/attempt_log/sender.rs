@@ -17,7 +17,7 @@ use homing_broker::{Message, Route};
 use homing_domain::{
     clock,
     delivery::Delivery,
-    id::{DeliveryId, SubscriptionId},
+    id::SubscriptionId,
     payload::{Payload, PayloadState},
     record::{AttemptEvent, Attempted, Class, Gap, NextState, Record, RecordId},
     time::UnixMillis,
@@ -245,7 +245,8 @@ impl Sender {
             id: clock::new_record_id(now),
             event: parked.event.id.to_string(),
             topic: parked.event.topic.to_string(),
-            recipient: subscription.map(|id| (id, DeliveryId::of(&parked.event.id, id))),
+            recipient: subscription
+                .map(|id| (id, parked.progress.delivery_id(&parked.event.id, id))),
             url: None,
             step: parked.progress.step.get(),
             replays: parked.progress.replays,

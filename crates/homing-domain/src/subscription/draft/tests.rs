@@ -119,6 +119,36 @@ fn the_same_events_of_another_object_are_another_subscription() {
 }
 
 #[test]
+fn in_workfronts_form_any_field_of_its_api_makes_another_subscription() {
+    let base = json!({
+        "workfront": {}, "auth_token": "a", "topics": ["TASK.UPDATE"],
+        "filters": [{"fieldName": "a", "comparison": "changed"}],
+    });
+    let with = |changes: Value| {
+        let mut draft = base.clone();
+        for (name, value) in changes.as_object().unwrap() {
+            draft[name] = value.clone();
+        }
+        build(&draft).unwrap().secret_fingerprint().unwrap()
+    };
+    let one = with(json!({}));
+    for changes in [
+        json!({"auth_token": "b"}),
+        json!({"workfront": {"base64_encoding": true}}),
+        json!({"workfront": {"obj_id": "a"}}),
+        json!({"filter_connector": "OR"}),
+        json!({"filters": []}),
+        json!({"url": "https://example.com/other"}),
+    ] {
+        assert_ne!(one, with(changes.clone()), "{changes}");
+    }
+    let of_homing = json!({"description": "x", "headers": {"a": "b"}, "rate_limit": 1});
+    assert_eq!(one, with(of_homing));
+    assert_eq!(one, with(json!({"workfront": {"version": "v1"}})));
+    assert_eq!(build(&json!({})).unwrap().secret_fingerprint(), None);
+}
+
+#[test]
 fn the_order_of_topics_does_not_matter() {
     let one = build(&json!({"topics": ["a", "b"]})).unwrap();
     let other = build(&json!({"topics": ["b", "a"], "description": "other"})).unwrap();

@@ -1,0 +1,29 @@
+//! The address by which a client calls homing.
+
+use std::convert::Infallible;
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderName, request::Parts},
+};
+
+use crate::web::local::hosts;
+
+/// A proxy that terminates TLS says so. A false claim only concerns the client that makes it.
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Scheme and authority, `https://hooks.example.com`; empty where the request names no host.
+pub(in crate::api) struct OwnAddress(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for OwnAddress {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        let forwarded = parts.headers.get(X_FORWARDED_PROTO).map(|value| value.as_bytes());
+        let is_https = forwarded.and_then(|value| value.get(..5));
+        let is_https = is_https.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"));
+        let scheme = if is_https { "https" } else { "http" };
+        let host = hosts(&parts.uri, &parts.headers).into_iter().next();
+        Ok(Self(host.map(|host| format!("{scheme}://{host}")).unwrap_or_default()))
+    }
+}
