@@ -143,7 +143,7 @@ impl Queue {
         let (state, depth): (_, Option<Depth>) = match state {
             State::Present(depth) | State::Unchecked(depth) => ("present", *depth),
             State::Former(depth) => ("present", Some(*depth)),
-            State::Missing => ("missing", None),
+            State::Missing | State::Refused(_) => ("missing", None),
             State::Different(_) => ("different", None),
             State::LeftOver(depth) | State::Superseded { depth, .. } => ("left over", Some(*depth)),
         };

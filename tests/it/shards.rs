@@ -18,7 +18,7 @@ use homing_broker::{
     error::BrokerError,
     prefetch::Bounds,
     settings::BrokerSettings,
-    topology::{ShardPart, Topology},
+    topology::{Finding, ShardPart, State, Topology},
 };
 use homing_delivery::worker::layout;
 use lapin::{
@@ -238,6 +238,26 @@ async fn without_the_plugin_shards_are_refused_with_the_command_that_enables_it(
     broker.close().await;
     let broker = &installation.parts.broker;
     assert_eq!(broker.topology().lane_queues(Lane::Primary, ShardPart::ALL).len(), 1);
+
+    // An archive needs it, deliveries do not.
+    let receiver = Receiver::accepting().await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    let running = installation.start_with(WORKER, |settings| settings.archive.enabled = true);
+    installation.publisher.publish(Raw::new("t", "e", "{}")).await;
+    receiver.wait_for(1).await;
+    running.stop().await;
+    let mut settings = installation.settings.clone();
+    settings.archive.enabled = true;
+    let topology = installation.corner.topology.clone().with_archive(settings.archive.retention());
+    let broker = Broker::new(&installation.settings.broker, topology).expect("a broker");
+    broker.connect().await.expect("it goes on without an archive");
+    let problem = broker.topology().archive_problem().expect("nothing is archived");
+    assert!(problem.contains("rabbitmq-plugins enable rabbitmq_random_exchange"), "{problem}");
+    broker.restore_topology().await.expect("it does not try again");
+    let findings = broker.inspect(&[]).await.expect("it can be inspected");
+    let refused = |finding: &&Finding| matches!(&finding.state, State::Refused(advice) if advice.contains("enable"));
+    assert_eq!(findings.iter().filter(refused).count(), 1, "{findings:?}");
+    broker.close().await;
 }
 
 /// Goal: a shard that the settings do not need any more is consumed as long as it exists, also by a

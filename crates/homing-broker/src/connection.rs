@@ -111,6 +111,18 @@ impl ManagedConnection {
             return Ok(Arc::clone(connection));
         }
         drop(current.take());
+        let mut connection = self.connect_and_ensure().await?;
+        if !connection.status().connected() {
+            // The broker ended it over the archive, which is not declared again.
+            connection = self.connect_and_ensure().await?;
+        }
+        *current = Some(Arc::clone(&connection));
+        info!(purpose = self.purpose, "broker.connected");
+        Ok(connection)
+    }
+
+    /// Opens a connection that is renewed in time, and makes sure that the topology is declared.
+    async fn connect_and_ensure(&self) -> Result<Arc<Connection>, BrokerError> {
         let (connection, address) = self.connect_to_any().await?;
         let connection = Arc::new(connection);
         self.max_frame_bytes.store(connection.configuration().frame_max(), Ordering::Relaxed);
@@ -119,8 +131,6 @@ impl ManagedConnection {
         let closing = self.closing.clone();
         self.tasks.spawn(async move { closing.run_until_cancelled(renewing).await });
         self.topology_guard.ensure(&connection).await?;
-        *current = Some(Arc::clone(&connection));
-        info!(purpose = self.purpose, "broker.connected");
         Ok(connection)
     }
 

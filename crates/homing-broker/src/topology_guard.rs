@@ -69,7 +69,7 @@ impl TopologyGuard {
         let Some(topology) = &self.topology else { return Ok(()) };
         let declaring = self.declaring.lock().await;
         if self.denied.load(Ordering::Relaxed) && topology.is_complete(connection).await? {
-            return Ok(());
+            return topology.look_for_archive(connection).await;
         }
         if !self.probed.load(Ordering::Relaxed) {
             topology.probe(connection).await?;
@@ -125,7 +125,7 @@ impl TopologyGuard {
                  has declared, whose arguments and bindings are not checked"
             );
         }
-        Ok(())
+        topology.look_for_archive(connection).await
     }
 
     fn trusted_from(&self) -> Option<Instant> {

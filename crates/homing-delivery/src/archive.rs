@@ -30,6 +30,8 @@ const PREVIEW_DEADLINE: Duration = Duration::from_secs(60);
 const MAX_PREVIEWS: usize = 2;
 /// Topics that a preview counts apart.
 const MAX_TOPICS: usize = 50;
+/// A replay that no worker has taken for so long says why.
+const UNCLAIMED: Duration = Duration::from_secs(10);
 
 /// The archive; cheap to clone.
 #[derive(Clone)]
@@ -209,7 +211,10 @@ impl Archive {
     ///
     /// [`ArchiveError`].
     pub async fn get(&self, id: ReplayId) -> Result<Replay, ArchiveError> {
-        self.store.replay(self.prefix(), id).await?.ok_or(ArchiveError::Unknown(id))
+        let mut replay =
+            self.store.replay(self.prefix(), id).await?.ok_or(ArchiveError::Unknown(id))?;
+        self.explain(std::slice::from_mut(&mut replay)).await?;
+        Ok(replay)
     }
 
     /// The newest replays, at most `limit`.
@@ -218,7 +223,35 @@ impl Archive {
     ///
     /// [`ArchiveError`].
     pub async fn list(&self, limit: u32) -> Result<Vec<Replay>, ArchiveError> {
-        Ok(self.store.replays(self.prefix(), limit).await?)
+        let mut replays = self.store.replays(self.prefix(), limit).await?;
+        self.explain(&mut replays).await?;
+        Ok(replays)
+    }
+
+    /// Notes of those that no worker has taken for a while why that is so.
+    async fn explain(&self, replays: &mut [Replay]) -> Result<(), StoreError> {
+        let now = clock::now();
+        let is_unclaimed = |replay: &&mut Replay| {
+            let is_waiting = replay.state == ReplayState::Waiting && replay.progress.note.is_none();
+            is_waiting && now.since(replay.updated_ms) >= UNCLAIMED
+        };
+        let mut unclaimed = replays.iter_mut().filter(is_unclaimed).peekable();
+        if unclaimed.peek().is_none() {
+            return Ok(());
+        }
+        let workers = self.store.workers().await?;
+        let mut alive = workers.iter().filter(|worker| worker.is_alive(now)).peekable();
+        let why = if alive.peek().is_none() {
+            "waits for a worker: none runs"
+        } else if alive.any(|worker| worker.runs_replays == Some(true)) {
+            "waits for its turn: one replay runs at a time"
+        } else {
+            "waits for a worker with `archive.enabled`: set it for all of them, and restart them"
+        };
+        for replay in unclaimed {
+            replay.progress.note = Some(why.to_owned());
+        }
+        Ok(())
     }
 
     /// Stops a replay that waits or runs. A worker ends within its present step.

@@ -111,6 +111,9 @@ pub struct WorkerReport {
     pub seen_ms: UnixMillis,
     /// Deliveries in flight.
     pub in_flight: u32,
+    /// True if it runs replays of the archive; `None`: its version sends what was replayed without
+    /// `x-homing-replay`.
+    pub runs_replays: Option<bool>,
 }
 
 impl WorkerReport {
@@ -251,6 +254,7 @@ mod tests {
     #[test]
     fn a_worker_is_alive_while_it_reports() {
         let report = WorkerReport {
+            runs_replays: None,
             id: Uuid::nil(),
             host: "h".to_owned(),
             pid: 1,

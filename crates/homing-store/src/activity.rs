@@ -134,6 +134,7 @@ struct WorkerRow {
     started_ms: i64,
     seen_ms: i64,
     in_flight: i64,
+    runs_replays: Option<i64>,
 }
 
 impl WorkerRow {
@@ -147,6 +148,7 @@ impl WorkerRow {
             started_ms: UnixMillis::new(self.started_ms),
             seen_ms: UnixMillis::new(self.seen_ms),
             in_flight: u32::try_from(self.in_flight).unwrap_or(u32::MAX),
+            runs_replays: self.runs_replays.map(|runs| runs != 0),
         })
     }
 }
@@ -255,7 +257,8 @@ impl<B: Backend> ActivityStore for SqlStore<B> {
                 .bind(report.started_ms.get())
                 .bind(report.seen_ms.get())
                 .bind(i64::from(report.in_flight))
-                .bind(requests_column(requests)?);
+                .bind(requests_column(requests)?)
+                .bind(report.runs_replays.map(i64::from));
             worker.execute(&mut transaction).await?;
             for minute in minutes {
                 let row = sql(REPORT_MINUTE).bind(minute.start_ms.get()).bind(&id);

@@ -104,12 +104,13 @@ pub(super) const SLOTS: &str = "SELECT * FROM source_slots WHERE source = $1 ORD
 
 pub(super) const REPORT_WORKER: &str = "\
     INSERT INTO workers (id, host, pid, version, started_ms, seen_ms, in_flight, requests, \
-    reads_groups) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1) \
+    runs_replays, reads_groups) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1) \
     ON CONFLICT (id) DO UPDATE SET seen_ms = excluded.seen_ms, in_flight = excluded.in_flight, \
-    requests = excluded.requests";
+    requests = excluded.requests, runs_replays = excluded.runs_replays";
 pub(super) const REMOVE_WORKER: &str = "DELETE FROM workers WHERE id = $1";
 pub(super) const WORKERS: &str = "\
-    SELECT id, host, pid, version, started_ms, seen_ms, in_flight FROM workers \
+    SELECT id, host, pid, version, started_ms, seen_ms, in_flight, \
+    CAST(runs_replays AS bigint) AS runs_replays FROM workers \
     ORDER BY started_ms, id";
 pub(super) const WITHOUT_GROUPS: &str =
     "SELECT CAST(count(*) AS bigint) FROM workers WHERE seen_ms >= $1 AND reads_groups = 0";

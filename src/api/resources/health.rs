@@ -87,6 +87,7 @@ pub(super) async fn ready(State(app): State<AppState>) -> Response {
     parts.extend(subscriptions(&app));
     let mut warnings: Vec<_> = unrouted(&app, &parts).await.into_iter().collect();
     warnings.extend(unreadable(&app).await);
+    warnings.extend(archive(&app, &parts).await);
     warnings.extend(unconsumed(&app, &parts).await);
 
     let not_ready: Vec<_> = parts
@@ -209,6 +210,21 @@ async fn unconsumed(app: &App, parts: &[Part]) -> Option<String> {
 
 fn is_broker_ready(parts: &[Part]) -> bool {
     parts.iter().filter(|part| part.name.starts_with("broker")).all(|part| part.ready)
+}
+
+/// An archive that is to be there and is not, on which deliveries do not depend.
+async fn archive(app: &App, parts: &[Part]) -> Option<String> {
+    const NOTHING: &str = "nothing is archived; `homing topology check` says more";
+    let topology = app.services.broker.topology();
+    if !topology.has_archive() || !is_broker_ready(parts) {
+        return None;
+    }
+    let queue = topology.names().archive();
+    let is_there = match timeout(PART_DEADLINE, app.services.broker.depth(&queue)).await {
+        Ok(Ok(depth)) => depth.is_some() && topology.archive_problem().is_none(),
+        Ok(Err(_)) | Err(_) => return Some("it is not known if events are archived".to_owned()),
+    };
+    (!is_there).then(|| NOTHING.to_owned())
 }
 
 /// Messages without a route, which are kept and need an operator.

@@ -28,11 +28,6 @@ use homing_domain::{
 /// Interval of looking how far a replay is.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A replay that no worker takes for so long ...
-const PATIENCE: Duration = Duration::from_secs(10);
-/// ... has this note.
-const UNCLAIMED: &str = "no worker with `archive.enabled` has taken it yet";
-
 const EXAMPLES: &str = "\
 Examples:
   homing replay --since 2h --dry-run                          what was published in two hours
@@ -214,11 +209,8 @@ async fn watch(
             replay = archive.get(replay.id).await.map_err(Failure::Archive)?;
             let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
             let (read, events) = (replay.progress.read, replay.progress.events.unwrap_or(0));
-            let is_waiting = replay.state == ReplayState::Waiting;
-            let unclaimed = is_waiting && clock::now().since(replay.created_ms) > PATIENCE;
-            let unclaimed = if unclaimed { UNCLAIMED } else { "" };
-            let note = replay.progress.note.clone().unwrap_or_else(|| unclaimed.to_owned());
-            progress.at_of(count(read), count(events), &note);
+            let note = replay.progress.note.as_deref().unwrap_or_default();
+            progress.at_of(count(read), count(events), note);
         }
         Ok(replay)
     };

@@ -104,8 +104,8 @@ async fn apply(services: &Services, output: &mut Output<'_>) -> Result<Exit, Fai
     let before = inspect(services).await?;
     globals::remember_queues(services).await.map_err(Failure::Store)?;
     let is_new = |row: &&Row| row.state == MISSING;
-    let created: Vec<_> = before.iter().filter(is_new).map(|row| row.name.as_str()).collect();
-    create(services, &created).await?;
+    let missing: Vec<_> = before.iter().filter(is_new).map(|row| row.name.as_str()).collect();
+    let created = create(services, &missing).await?;
     if output.json {
         output.document(&serde_json::json!({ "created": created }))?;
     } else if created.is_empty() {
@@ -121,14 +121,17 @@ async fn apply(services: &Services, output: &mut Output<'_>) -> Result<Exit, Fai
     if !output.json {
         explain_withheld(services, output).await?;
     }
-    Ok(Exit::Done)
+    let Some(problem) = services.broker.topology().archive_problem() else { return Ok(Exit::Done) };
+    output.notice(format_args!("Nothing is archived, deliveries go on: {problem}"));
+    Ok(Exit::Unsound)
 }
 
-/// Creates the objects called `missing`. Who does is on record before the first one is there.
-async fn create(services: &Services, missing: &[&str]) -> Result<(), Failure> {
+/// Creates the objects called `missing`; returns those that are there then. Who does is on record
+/// before the first one is there.
+async fn create<'a>(services: &Services, missing: &[&'a str]) -> Result<Vec<&'a str>, Failure> {
     let Services { store, broker, settings, .. } = services;
     if missing.is_empty() {
-        return broker.connect().await.map_err(Failure::Broker);
+        return broker.connect().await.map_err(Failure::Broker).map(|()| Vec::new());
     }
     let mut applied =
         Change::new(ObjectKind::Topology, settings.broker.prefix.as_str(), Action::Applied);
@@ -136,18 +139,19 @@ async fn create(services: &Services, missing: &[&str]) -> Result<(), Failure> {
     let begun = applied.clone().resulting(ChangeResult::Begun);
     let id = store.record_change(&begun).await.map_err(Failure::Store)?;
     let connected = broker.connect().await;
-    let created = if connected.is_ok() {
+    let created = if connected.is_ok() && broker.topology().archive_problem().is_none() {
         Some(missing.to_vec())
     } else {
         applied = applied.resulting(ChangeResult::Failed);
         created(services, missing).await
     };
-    if let Some(created) = created {
-        applied.difference.insert("created".to_owned(), from_to(Value::Null, created));
+    if let Some(created) = &created {
+        applied.difference.insert("created".to_owned(), from_to(Value::Null, created.clone()));
     }
     let ended = store.change_ended(id, &applied).await;
     connected.map_err(Failure::Broker)?;
-    ended.map_err(Failure::Store)
+    ended.map_err(Failure::Store)?;
+    Ok(created.unwrap_or_default())
 }
 
 /// Those of `missing` that are there now; `None`: the broker does not say.
@@ -299,6 +303,7 @@ impl Row {
                 ("present", depth, "the account may not compare its arguments".to_owned())
             }
             State::Missing => (MISSING, None, "`homing topology apply` creates it".to_owned()),
+            State::Refused(advice) => (MISSING, None, advice),
             State::Different(difference) => {
                 let advice = if finding.name == names.archive() {
                     "its former bounds stay in force; delete it, with what it holds, and a worker \

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::{
     ArgumentValue, QueueKind, QueueSpec, Topology,
     bindings::{bind, unbind_former_unrouted},
+    shards::SPREADING,
 };
 use crate::{
     channels::open,
@@ -21,9 +22,6 @@ use crate::{
 
 /// A new quorum queue elects a leader first, which takes longer than other round trips.
 const DECLARE_DEADLINE: Duration = Duration::from_secs(30);
-
-/// The type of the exchanges before shards.
-pub(super) const SPREADING: &str = "x-random";
 
 /// The depth of a queue, as the broker reports it; zeros where it cannot know at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +58,7 @@ pub(super) struct ExchangeSpec {
     pub(super) name: String,
     pub(super) kind: ExchangeKind,
     /// Takes what it cannot route.
-    alternate: Option<String>,
+    pub(super) alternate: Option<String>,
 }
 
 impl Topology {
@@ -181,7 +179,7 @@ impl Topology {
     ///
     /// Source: RabbitMQ documentation, *Quorum Queues*, at-least-once dead lettering.
     pub(crate) async fn probe(&self, connection: &Connection) -> Result<(), BrokerError> {
-        if self.names().shards() > 1 || self.has_archive() {
+        if self.names().shards() > 1 {
             self.probe_spreading(connection).await?;
         }
         let channel = open(connection).await?;
@@ -205,7 +203,7 @@ impl Topology {
         }
     }
 
-    /// Every exchange, targets before what leads to them.
+    /// The exchanges that deliveries need, targets before what leads to them.
     pub(super) fn exchanges(&self) -> Vec<ExchangeSpec> {
         let names = self.names();
         let spec = |name, kind, alternate| ExchangeSpec { name, kind, alternate };
@@ -213,9 +211,8 @@ impl Topology {
             spec(names.alternate(), ExchangeKind::Fanout, None),
             spec(names.control(), ExchangeKind::Fanout, None),
         ];
-        let retry = (names.shards() > 1).then(|| names.retry());
-        let primary = (names.shards() > 1 || self.has_archive()).then(|| names.primary());
-        exchanges.extend(retry.into_iter().chain(primary).map(|name| {
+        let spread = [names.retry(), names.primary()].into_iter().filter(|_| names.shards() > 1);
+        exchanges.extend(spread.map(|name| {
             spec(name, ExchangeKind::Custom(SPREADING.to_owned()), Some(names.alternate()))
         }));
         exchanges.push(spec(names.route(), ExchangeKind::Direct, Some(names.alternate())));
@@ -226,11 +223,15 @@ impl Topology {
     /// The names of all exchanges, targets before what leads to them.
     #[must_use]
     pub fn exchanges_by_name(&self) -> Vec<String> {
-        self.exchanges().into_iter().map(|exchange| exchange.name).collect()
+        self.all_exchanges().into_iter().map(|exchange| exchange.name).collect()
     }
 
-    /// Returns true if every queue and exchange exists. Asks only the node of the connection, in
-    /// few round trips; bindings cannot be checked.
+    pub(super) fn all_exchanges(&self) -> Vec<ExchangeSpec> {
+        self.archive_exchange().into_iter().chain(self.exchanges()).collect()
+    }
+
+    /// Returns true if every queue and exchange that deliveries need exists. Asks only the node of
+    /// the connection, in few round trips; bindings cannot be checked.
     pub(crate) async fn is_complete(&self, connection: &Connection) -> Result<bool, BrokerError> {
         let channel = open(connection).await?;
         match self.check_all_exist(&channel).await {
@@ -251,7 +252,6 @@ impl Topology {
         let nowait = true;
         let passive =
             QueueDeclareOptions { passive: true, nowait, ..QueueDeclareOptions::durable() };
-        // Deliveries do not depend on the archive.
         let is_needed = |queue: &QueueSpec| !matches!(queue.kind, QueueKind::Archive(_));
         for QueueSpec { name, .. } in self.queues().into_iter().filter(is_needed) {
             let declared =

@@ -26,6 +26,8 @@ pub enum State {
     Unchecked(Option<Depth>),
     /// Does not exist.
     Missing,
+    /// Does not exist, and the broker cannot declare it; what to do.
+    Refused(String),
     /// Exists with other arguments; the broker's text.
     Different(String),
     /// Exists as an earlier version declared it, which is good enough.
@@ -49,9 +51,11 @@ impl State {
     pub fn is_sound(&self) -> bool {
         match self {
             Self::Present(_) | Self::Former(_) | Self::Unchecked(_) => true,
-            Self::Missing | Self::Different(_) | Self::LeftOver(_) | Self::Superseded { .. } => {
-                false
-            }
+            Self::Missing
+            | Self::Refused(_)
+            | Self::Different(_)
+            | Self::LeftOver(_)
+            | Self::Superseded { .. } => false,
         }
     }
 
@@ -61,6 +65,8 @@ impl State {
             Self::Present(_) | Self::LeftOver(_) | Self::Superseded { .. } => 0,
             Self::Missing | Self::Former(_) => 1,
             Self::Unchecked(_) | Self::Different(_) => 2,
+            // The broker ended the connection.
+            Self::Refused(_) => u16::MAX,
         }
     }
 }
@@ -74,12 +80,20 @@ impl Topology {
         declared_before: &[String],
     ) -> Result<Vec<Finding>, BrokerError> {
         let mut findings = Vec::new();
-        for exchange in self.exchanges().iter().rev() {
+        for exchange in self.all_exchanges().iter().rev() {
             let connection = passive.get().await?;
-            let state = exchange_state(connection, exchange).await?;
+            let mut state = exchange_state(connection, exchange).await?;
             let is_spreading = matches!(exchange.kind, ExchangeKind::Custom(_));
             if is_spreading && state == State::Missing {
-                self.probe_spreading(connection).await?;
+                match self.probe_spreading(connection).await {
+                    // Deliveries need it only with several shards.
+                    Err(error @ BrokerError::PluginDisabled { .. })
+                        if self.names().shards() == 1 =>
+                    {
+                        state = State::Refused(error.report());
+                    }
+                    probed => probed?,
+                }
                 passive.spend(1);
             }
             passive.spend(state.channels_spent());

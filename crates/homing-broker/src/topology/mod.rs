@@ -70,8 +70,8 @@ pub struct Topology {
     held_queues: u16,
     /// The bounds of the archive, if there is one.
     archive: Option<Retention>,
-    /// True if a warning about the archive was logged.
-    archive_differs: Arc<AtomicBool>,
+    /// The archive at the broker.
+    archive_state: Arc<archive::ArchiveState>,
     /// True if primary and retry queue were found as the first version declared them.
     has_former: Arc<AtomicBool>,
     /// Queues that these settings do not need and that may exist.
@@ -262,7 +262,7 @@ impl Topology {
             slots: BTreeSet::new(),
             held_queues: 0,
             archive: None,
-            archive_differs: Arc::default(),
+            archive_state: Arc::default(),
             has_former: Arc::default(),
             left_over: Arc::default(),
             has_exchanges: Arc::default(),

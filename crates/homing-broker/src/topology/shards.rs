@@ -45,13 +45,16 @@ use serde::{Deserialize, Serialize};
 use super::{
     Names, Topology,
     bindings::{bind, bind_exchange, unbind},
-    declare::{SPREADING, exchange_exists},
+    declare::exchange_exists,
 };
 use crate::{
     channels::open,
     consume::Lane,
     error::{BrokerError, ROUND_TRIP_DEADLINE, within},
 };
+
+/// The type of the exchanges before shards.
+pub(super) const SPREADING: &str = "x-random";
 
 /// The shards that a worker consumes: all, or one of several equal parts.
 ///
@@ -204,7 +207,7 @@ impl Topology {
     /// Returns true if messages for `lane` pass an exchange: with one shard, where one is left from
     /// several. Asks the broker only if there may be one: it logs each that is missing.
     async fn has_exchange(&self, connection: &Connection, lane: Lane) -> Result<bool, BrokerError> {
-        if self.names().shards() > 1 || lane == Lane::Primary && self.has_archive() {
+        if self.names().shards() > 1 {
             return Ok(true);
         }
         let may_have =
@@ -214,7 +217,11 @@ impl Topology {
 
     /// Leads everything for `lane` to its exchange, and from there to the shards in force; only to
     /// the first while nothing may be spread.
-    async fn bind_exchange(&self, channel: &Channel, lane: Lane) -> Result<(), BrokerError> {
+    pub(super) async fn bind_exchange(
+        &self,
+        channel: &Channel,
+        lane: Lane,
+    ) -> Result<(), BrokerError> {
         let inlet = inlet(self.names(), lane);
         // The first shard has the exchange's name.
         bind(channel, &inlet, inlet.clone(), "").await?;

@@ -35,7 +35,8 @@ pub(super) struct Heartbeat {
 }
 
 impl Heartbeat {
-    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+    /// For a worker that `runs_replays` or not.
+    pub(super) fn new(store: Arc<dyn Store>, runs_replays: bool) -> Self {
         let now = clock::now();
         let report = WorkerReport {
             id: clock::new_id(),
@@ -45,6 +46,7 @@ impl Heartbeat {
             started_ms: now,
             seen_ms: now,
             in_flight: 0,
+            runs_replays: Some(runs_replays),
         };
         let (counted, minutes) = (Figures::default(), BTreeMap::new());
         Self { store, report, counted, minutes, pruned: None }

@@ -168,8 +168,13 @@ impl InFlight {
         self.taken.load(Ordering::Relaxed)
     }
 
+    /// Deliveries in flight.
+    pub(super) fn count(&self) -> usize {
+        self.places.saturating_sub(self.permits.available_permits())
+    }
+
     pub(super) fn is_idle(&self) -> bool {
-        self.permits.available_permits() == self.places
+        self.count() == 0
     }
 }
 

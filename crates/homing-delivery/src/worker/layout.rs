@@ -94,6 +94,14 @@ pub(super) async fn existing(
     Ok(found.present)
 }
 
+/// Returns true if every worker that runs sends what was replayed with `x-homing-replay`.
+pub(super) async fn all_mark_replays(store: &dyn Store) -> Result<bool, StoreError> {
+    let since = clock::now().minus(GONE_AFTER);
+    let workers = store.workers().await?;
+    let mut running = workers.iter().filter(|worker| worker.seen_ms >= since);
+    Ok(running.all(|worker| worker.runs_replays.is_some()))
+}
+
 /// Returns true if no worker of an earlier version runs.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::Context;
-use super::layout::{allow_spreading, is_of_this_version, learn};
+use super::layout::{all_mark_replays, allow_spreading, is_of_this_version, learn};
 use homing_broker::{
     control::{Announcement, ListenBackoff},
     empty::EmptiedQueue,
@@ -94,11 +94,16 @@ async fn refresh_all(context: &Context) {
         log_events::store_unavailable("reading the circuits", &error);
     }
     refresh_slots(context).await;
-    refresh_groups(context).await;
+    refresh_permissions(context).await;
     refresh_subscriptions(context).await;
 }
 
-async fn refresh_groups(context: &Context) {
+/// Reads what this worker may do beside those of earlier versions.
+async fn refresh_permissions(context: &Context) {
+    match all_mark_replays(context.store.as_ref()).await {
+        Ok(all) => context.may_replay.store(all, Ordering::Relaxed),
+        Err(error) => log_events::store_unavailable("reading which workers run", &error),
+    }
     match is_of_this_version(context.store.as_ref()).await {
         Ok(all) => {
             context.may_group.store(all, Ordering::Relaxed);

@@ -96,6 +96,8 @@ struct Context {
     dedup: Dedup,
     /// True while no worker runs that does not read messages for several subscriptions.
     may_group: AtomicBool,
+    /// True while no worker runs that sends what was replayed without saying so.
+    may_replay: AtomicBool,
     tracer: Option<Tracer>,
     observers: Observers,
     settings: WorkerSettings,
@@ -181,7 +183,7 @@ impl Pool {
         let (collector, history_writer) = history::open(&setup.history, Arc::clone(&store)).unzip();
         let observers =
             Observers::new(attempt_log, Ledger::new(&setup.ledger, clock::now()), collector);
-        let heartbeat = Heartbeat::new(Arc::clone(&store));
+        let heartbeat = Heartbeat::new(Arc::clone(&store), broker.topology().has_archive());
         let ledger = ledger::Writer::new(Arc::clone(&store), setup.ledger, heartbeat.worker());
         let context = Context {
             broker,
@@ -195,6 +197,7 @@ impl Pool {
             handler,
             dedup: Dedup::default(),
             may_group: AtomicBool::default(),
+            may_replay: AtomicBool::default(),
             tracer,
             observers,
             settings: worker,

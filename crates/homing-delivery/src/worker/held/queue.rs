@@ -73,7 +73,7 @@ fn phase(context: &Context, slot: u16) -> Phase {
 struct Queue {
     slot: u16,
     /// The work of all sessions: deliveries of a lost one are still in flight.
-    work: lane::InFlight,
+    work: Arc<lane::InFlight>,
     /// The slot's owner, and since when its queue has been empty.
     empty_since: Option<(Option<HeldSlot>, Instant)>,
 }
@@ -92,7 +92,8 @@ impl Queue {
 /// Looks after the held queue of `slot` until `stop`.
 pub(super) async fn run(context: Arc<Context>, slot: u16, stop: CancellationToken) {
     let mut news = context.slots.news();
-    let work = lane::InFlight::new(usize::from(bounds(&context, slot).max_messages));
+    let work = Arc::new(lane::InFlight::new(usize::from(bounds(&context, slot).max_messages)));
+    context.slots.begin_work(slot, &work);
     let mut queue = Queue { slot, work, empty_since: None };
     while !stop.is_cancelled() {
         news.mark_unchanged();

@@ -14,6 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use crate::worker::lane::InFlight;
 use homing_broker::{Broker, control::Announcement};
 use homing_domain::{clock, url::EndpointUrl};
 use homing_store::{HeldSlot, Store, StoreError};
@@ -57,6 +58,8 @@ struct Known {
     failures: HashMap<u16, u32>,
     /// Ends of the sessions that empty queues.
     sessions: HashMap<u16, CancellationToken>,
+    /// The work of queues in this process.
+    work: HashMap<u16, Arc<InFlight>>,
 }
 
 /// The slot of a URL, as far as known.
@@ -163,7 +166,7 @@ impl Slots {
     }
 
     /// The slot of the queue that slow URLs share. No URL has it, so it is always emptied.
-    fn shared(&self) -> Option<u16> {
+    pub(in crate::worker) fn shared(&self) -> Option<u16> {
         let declared = self.broker.topology().held_queues();
         (declared >= MIN_FOR_SHARED).then(|| declared.saturating_sub(1))
     }
@@ -343,6 +346,16 @@ impl Slots {
         let mut known = self.known.lock();
         known.failures.remove(&slot);
         known.failures.is_empty()
+    }
+
+    /// Registers the work of the queue of `slot`.
+    pub(super) fn begin_work(&self, slot: u16, work: &Arc<InFlight>) {
+        self.known.lock().work.insert(slot, Arc::clone(work));
+    }
+
+    /// Deliveries of the queue of `slot` in flight in this process.
+    pub(in crate::worker) fn in_flight(&self, slot: u16) -> usize {
+        self.known.lock().work.get(&slot).map_or(0, |work| work.count())
     }
 
     /// Registers the session that empties the queue of `slot`: it ends when `over` is cancelled.

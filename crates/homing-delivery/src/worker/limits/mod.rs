@@ -164,6 +164,11 @@ impl Limits {
         self.workers.store(workers.max(1), Ordering::Relaxed);
     }
 
+    /// The number of workers that share the rate limits.
+    pub(super) fn workers(&self) -> u32 {
+        self.workers.load(Ordering::Relaxed)
+    }
+
     /// Takes a permit for a delivery from `lane` to the URL of `gate`, which accepts at most
     /// `max_per_second` requests per second from the whole pool; `None`: it may not be sent now.
     ///
@@ -273,7 +278,7 @@ impl Limits {
     }
 
     fn rate_limit(&self, max_per_second: NonZeroU32) -> RateLimit {
-        RateLimit { max_per_second, workers: self.workers.load(Ordering::Relaxed) }
+        RateLimit { max_per_second, workers: self.workers() }
     }
 
     /// The time for which deliveries may wait for a rate limit in a lane before they hold much of
@@ -298,6 +303,12 @@ impl Limits {
         taken
             .map(|(url, taken)| (url.as_str().to_owned(), u32::try_from(taken).unwrap_or(u32::MAX)))
             .collect()
+    }
+
+    /// Deliveries to `url` that have a permit, and those in lanes that wait for one.
+    pub(super) fn pending(&self, url: &EndpointUrl) -> (usize, usize) {
+        let gate = self.gates.lock().get(url).map(Arc::clone);
+        gate.map_or((0, 0), |gate| (gate.permits.taken(), gate.waiting.load(Ordering::Relaxed)))
     }
 
     /// Forgets URLs that are not in use and have all their permits, or were not used for long.

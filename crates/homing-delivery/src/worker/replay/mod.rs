@@ -1,18 +1,22 @@
 //! Runs replays of the archive: reads a window event by event, finds the subscriptions that are to
 //! get each, and publishes the deliveries to the retry queue, whose lane leaves new events alone.
 //!
-//! A step reads at most [`MAX_STEP`] events to send, publishes their deliveries, waits until the
+//! A [`step`] reads at most 128 events to send, publishes their deliveries, waits until the
 //! broker has confirmed all of them, and writes the position behind them. A worker that dies in
 //! between leaves the replay to another one, which repeats that step: at most so many events come
 //! twice, each time with the same `webhook-id`.
 //!
-//! Live traffic comes first: a step begins only while few messages wait in the queues of new events
-//! and of due deliveries, and deliveries are sent at the rate of the replay at most.
+//! Live traffic comes first: a step is sent at the rate of the replay at most, only while few
+//! messages wait for workers, and only while the circuits of its endpoints are closed and few
+//! deliveries wait for any of them ([`obstacle`], [`turns`]).
 
+mod obstacle;
 mod recipients;
+mod step;
 mod turns;
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -21,15 +25,15 @@ use std::{
 };
 
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Context, intake, matching::Match};
-use homing_broker::{Message, Outgoing, Route, archive::ArchiveReader, error::BrokerError};
+use self::{step::Step, turns::StepSize};
+use super::Context;
+use homing_broker::{Outgoing, Route, error::BrokerError};
 use homing_domain::{
     clock,
-    delivery::Progress,
     replay::{Replay, ReplayProgress, ReplayState},
 };
 use homing_store::{ReplayClaim, StoreError};
@@ -43,16 +47,11 @@ const CLAIM: Duration = Duration::from_secs(30);
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(15);
 /// A claim is renewed so often while nothing is sent.
 const RENEW_INTERVAL: Duration = Duration::from_secs(5);
-/// Events that are sent in one step at most.
-const MAX_STEP: usize = 128;
-/// Bytes of them, beyond which a step takes no further event.
-const MAX_STEP_BYTES: usize = 8 * 1_024 * 1_024;
-/// A step ends after this time of reading, however little it has found.
-const MAX_READING: Duration = Duration::from_secs(1);
-/// Steps in a second, where the rate asks for more than one event in each.
-const STEPS_PER_SECOND: u32 = 4;
-/// Publishes under way at once.
-const AT_ONCE: usize = 128;
+/// Publishes under way at once; those of a step follow each other over half of its time, so that it
+/// is no burst for live events and endpoints ...
+const AT_ONCE: usize = 16;
+/// ... where that is no longer than this.
+const MAX_SPREAD: Duration = Duration::from_millis(125);
 /// A window that has just ended is read after this time.
 const CLOCK_MARGIN: Duration = Duration::from_secs(1);
 /// Times that a failed write is repeated.
@@ -60,8 +59,8 @@ const MAX_WRITES: u8 = 5;
 /// A publisher may have named the recipients of an event, and the archive may not know them.
 const RECIPIENTS_UNKNOWN: &str = "`events.subscription_header` is \"accept\", and RabbitMQ before \
                                   3.13 archives events without the subscriptions that they name";
-/// Pause before the next look where more wait.
-const WAIT_INTERVAL: Duration = Duration::from_secs(1);
+/// Pause before a failed write is repeated.
+const WRITE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The reason why a replay does not go on here.
 enum Fault {
@@ -69,6 +68,8 @@ enum Fault {
     Over,
     /// This process stops.
     Stopping,
+    /// It waits for an endpoint; other replays go first.
+    Behind(String),
     /// It may work later.
     Passing(String),
     /// It never will.
@@ -122,20 +123,10 @@ struct Running<'a> {
     not_before: Instant,
     /// The time at which the claim is renewed, unless a step does so before.
     renew_at: Instant,
-}
-
-/// The events of one step, and their deliveries.
-#[derive(Default)]
-struct Step {
-    copies: Vec<(Outgoing, Route)>,
-    deliveries: u64,
-    bytes: usize,
-    events: usize,
-    read: u64,
-    unreadable: u64,
-    gone: u64,
-    /// The position behind it.
-    next: u64,
+    /// Deliveries of the next step.
+    step_size: StepSize,
+    /// Messages in queues when it looked last.
+    depths: HashMap<String, u64>,
 }
 
 impl<'a> Running<'a> {
@@ -146,7 +137,9 @@ impl<'a> Running<'a> {
     ) -> Self {
         let now = Instant::now();
         let renew_at = now + RENEW_INTERVAL;
-        Self { context, replay, claim, stop, not_before: now, renew_at }
+        let step_size = StepSize::new(replay.selection.rate.get());
+        let depths = HashMap::new();
+        Self { context, replay, claim, stop, not_before: now, renew_at, step_size, depths }
     }
 
     fn progress(&mut self) -> &mut ReplayProgress {
@@ -165,6 +158,10 @@ impl<'a> Running<'a> {
             }
             Err(Fault::Stopping) => ReplayState::Waiting,
             Err(Fault::Over) => ReplayState::Stopped,
+            Err(Fault::Behind(why)) => {
+                self.progress().note = Some(why);
+                ReplayState::Waiting
+            }
             Err(Fault::Passing(why)) => {
                 warn!(replay = %id, error = why, "replay.interrupted: it goes on later");
                 self.progress().note = Some(why);
@@ -193,7 +190,6 @@ impl<'a> Running<'a> {
         // A subscription may be newer than what this process knows.
         self.context.subscriptions.refresh().await?;
         let (mut position, end) = self.window().await?;
-        self.progress().note = None;
         if position >= end {
             return Ok(());
         }
@@ -201,7 +197,7 @@ impl<'a> Running<'a> {
         while position < end {
             self.check_stop()?;
             let step = self.read(&mut reader, (position, end)).await?;
-            self.wait_for_turn(step.deliveries).await?;
+            self.wait_for_turn(&step).await?;
             self.check_stop()?;
             position = step.next;
             self.send(step).await?;
@@ -241,82 +237,6 @@ impl<'a> Running<'a> {
         Ok((window.first, window.end))
     }
 
-    /// Reads the events of the next step, and finds who gets them.
-    async fn read(
-        &self,
-        reader: &mut ArchiveReader,
-        (position, end): (u64, u64),
-    ) -> Result<Step, Fault> {
-        self.check_chosen().await?;
-        let rate = self.replay.selection.rate.get();
-        let most = u64::from((rate / STEPS_PER_SECOND).max(1));
-        let until = Instant::now() + MAX_READING;
-        let mut step = Step { next: position, ..Step::default() };
-        while step.next < end
-            && step.events < MAX_STEP
-            && step.deliveries < most
-            && step.bytes < MAX_STEP_BYTES
-            && Instant::now() < until
-        {
-            let Some(archived) = reader.next().await? else {
-                return Err(Fault::Passing("the archive sent nothing for seconds".to_owned()));
-            };
-            let offset = archived.offset;
-            if offset > step.next && self.is_oldest(offset).await? {
-                step.gone = step.gone.saturating_add(offset.min(end).saturating_sub(step.next));
-            }
-            if offset >= end {
-                step.next = end;
-                break;
-            }
-            step.next = offset.saturating_add(1);
-            step.read = step.read.saturating_add(1);
-            match archived.content {
-                _ if archived.is_copy => {}
-                Ok(message) if self.replay.selection.has(&message.event) => {
-                    if message.event.body.len() > self.context.settings.max_event_bytes {
-                        step.unreadable = step.unreadable.saturating_add(1);
-                        continue;
-                    }
-                    self.add(message, &mut step).await;
-                    if self.replay.selection.event.is_some() {
-                        step.next = end;
-                    }
-                }
-                Ok(_) => {}
-                Err(_) => step.unreadable = step.unreadable.saturating_add(1),
-            }
-        }
-        Ok(step)
-    }
-
-    /// Returns true if the broker has removed what was before `offset`. It skips positions of its
-    /// own, too.
-    async fn is_oldest(&self, offset: u64) -> Result<bool, Fault> {
-        let oldest = self.context.broker.archive_oldest().await?;
-        Ok(oldest.is_none_or(|oldest| oldest >= offset))
-    }
-
-    /// Adds the deliveries of one event.
-    async fn add(&self, mut message: Message, step: &mut Step) {
-        let mut matches = self.matches(&message).await;
-        let all = matches.len();
-        // They were parked when the event was new.
-        matches.retain(|one| !matches!(one, Match::Undecided(..)));
-        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        let deliveries = count(matches.len());
-        let undecided = count(all.saturating_sub(matches.len()));
-        // As after a replay of what was parked, and distinct from other replays of the event.
-        let replay = Some(self.replay.id);
-        message.progress = Progress { replays: 1, replay, ..Progress::default() };
-        message.parked = None;
-        step.copies.extend(intake::copies(self.context, &message, matches));
-        step.deliveries = step.deliveries.saturating_add(deliveries);
-        step.unreadable = step.unreadable.saturating_add(undecided);
-        step.events = step.events.saturating_add(usize::from(deliveries > 0));
-        step.bytes = step.bytes.saturating_add(message.event.body.len());
-    }
-
     /// Notes what is missing at the end.
     fn note_losses(&mut self) {
         let (selection, progress) = (&self.replay.selection, &mut self.replay.progress);
@@ -334,19 +254,28 @@ impl<'a> Running<'a> {
     /// Publishes the deliveries of a step, and counts them once all are confirmed.
     async fn send(&mut self, step: Step) -> Result<(), Fault> {
         let (broker, refused) = (&self.context.broker, &AtomicU64::new(0));
-        let publishing = stream::iter(step.copies).map(Ok).try_for_each_concurrent(
-            AT_ONCE,
-            |(message, route): (Outgoing, Route)| async move {
-                match broker.publish_until_confirmed(&message, route).await {
-                    Err(error) if error.is_final() => {
-                        log_events::refused_by_broker(message.id(), &error);
-                        refused.fetch_add(1, Ordering::Relaxed);
-                        Ok(())
-                    }
-                    published => published,
+        let publish = |(message, route): (Outgoing, Route)| async move {
+            match broker.publish_until_confirmed(&message, route).await {
+                Err(error) if error.is_final() => {
+                    log_events::refused_by_broker(message.id(), &error);
+                    refused.fetch_add(1, Ordering::Relaxed);
+                    Ok(())
                 }
-            },
-        );
+                published => published,
+            }
+        };
+        let parts = u32::try_from(step.copies.len().div_ceil(AT_ONCE)).unwrap_or(u32::MAX);
+        let spread = (self.at_rate(step.deliveries) / 2).min(MAX_SPREAD);
+        let publishing = async {
+            let (mut copies, mut next) =
+                (stream::iter(step.copies).chunks(AT_ONCE), Instant::now());
+            while let Some(part) = copies.next().await {
+                sleep_until(next).await;
+                next += spread / parts.max(1);
+                stream::iter(part).map(Ok).try_for_each_concurrent(None, publish).await?;
+            }
+            Ok::<_, BrokerError>(())
+        };
         let published = timeout(PUBLISH_DEADLINE, publishing).await;
         let too_slow = |_| Fault::Passing("the broker took no messages".to_owned());
         published.map_err(too_slow)??;
@@ -370,7 +299,7 @@ impl<'a> Running<'a> {
             if state.is_ok() {
                 break;
             }
-            sleep(WAIT_INTERVAL).await;
+            sleep(WRITE_INTERVAL).await;
             state = store.advance_replay(id, &self.replay.progress, self.claim).await;
         }
         let state = state?;

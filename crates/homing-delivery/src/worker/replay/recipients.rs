@@ -6,7 +6,7 @@ use crate::worker::{
     matching::{Candidates, Match},
 };
 use homing_broker::{Message, Recipients};
-use homing_domain::id::SubscriptionId;
+use homing_domain::{id::SubscriptionId, url::EndpointUrl};
 
 impl Running<'_> {
     /// Fails if none of those who were chosen exists.
@@ -67,6 +67,19 @@ impl Running<'_> {
             }
             None => false,
         }
+    }
+
+    /// The endpoints of those who get an event; one that cannot be read has none that is known.
+    pub(super) fn urls(&self, matches: &[Match]) -> Vec<EndpointUrl> {
+        let Some(index) = self.context.subscriptions.latest().index() else { return Vec::new() };
+        let url = |one: &Match| {
+            let (Match::Matched(id) | Match::Unreadable(id) | Match::Undecided(id, _)) = one;
+            match index.get(*id) {
+                Some(Entry::Sound(subscription)) => Some(subscription.spec.url.clone()),
+                Some(Entry::Unreadable(_)) | None => None,
+            }
+        };
+        matches.iter().filter_map(url).collect()
     }
 
     /// All who were chosen, whatever they want.

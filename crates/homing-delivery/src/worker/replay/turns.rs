@@ -1,39 +1,96 @@
-//! The turns of a replay: by its rate, and behind live traffic.
+//! The turns of a replay: by its rate, behind live traffic, and as its endpoints take it.
+//!
+//! A step has few deliveries at first, and twice as many each time, up to its part of the rate, as
+//! long as its endpoints take it at once; where they need longer than a second, the next one has
+//! half as many. So a live event waits behind what its endpoint takes in about a second, and behind
+//! the few deliveries that may wait for it, not behind the replay.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{Fault, RENEW_INTERVAL, Running, WAIT_INTERVAL};
-use homing_broker::{consume::Lane, topology::ShardPart};
+use super::{Fault, RENEW_INTERVAL, Running, Step, obstacle::Obstacle};
 
-/// Messages that may wait for workers while a step begins.
-const MAX_WAITING: u64 = 1_000;
+/// Steps in a second, where the rate asks for more than one delivery in each.
+const STEPS_PER_SECOND: u32 = 4;
+/// Deliveries of the first step.
+const FIRST_STEP: u64 = 8;
+/// The next step is larger if the endpoints had taken the last one within this time ...
+const SOON: Duration = Duration::from_millis(500);
+/// ... and smaller if they needed longer than this.
+const LATE: Duration = Duration::from_secs(1);
+/// Pause before the next look while endpoints take what they have ...
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// ... and while others are ahead.
+const WAIT_INTERVAL: Duration = Duration::from_secs(1);
+/// A replay that has waited for an endpoint for so long lets other replays go first.
+const LONGEST_TURN: Duration = Duration::from_secs(60);
+
+/// The number of deliveries in a step.
+pub(super) struct StepSize {
+    present: u64,
+    most: u64,
+}
+
+impl StepSize {
+    /// For a replay of so many deliveries a second.
+    pub(super) fn new(rate: u32) -> Self {
+        let most = u64::from((rate / STEPS_PER_SECOND).max(1));
+        Self { present: most.min(FIRST_STEP), most }
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.present
+    }
+
+    /// Follows the time for which endpoints kept the step from being sent.
+    fn waited(&mut self, waited: Duration) {
+        if waited < SOON {
+            self.present = self.present.saturating_mul(2).min(self.most);
+        } else if waited > LATE {
+            self.present = (self.present / 2).max(1);
+        }
+    }
+}
 
 impl Running<'_> {
-    /// Waits until the rate allows a step with so many deliveries, and until few messages wait for
-    /// workers.
-    pub(super) async fn wait_for_turn(&mut self, deliveries: u64) -> Result<(), Fault> {
-        if deliveries == 0 {
+    /// Waits until the rate allows the step, and until nothing keeps it from being sent.
+    pub(super) async fn wait_for_turn(&mut self, step: &Step) -> Result<(), Fault> {
+        if step.deliveries == 0 {
+            self.progress().note = None;
             return Ok(());
         }
         while Instant::now() < self.not_before {
             let pause = self.not_before.saturating_duration_since(Instant::now());
             self.pause(pause.min(RENEW_INTERVAL)).await?;
         }
-        loop {
-            let waiting = self.waiting().await?;
-            if waiting <= MAX_WAITING {
-                break;
-            }
-            self.progress().note =
-                Some(format!("waits for {waiting} messages that are ahead of it"));
-            self.pause(WAIT_INTERVAL).await?;
+        let mut waits_since = None;
+        while let Some(obstacle) = self.obstacle(&step.urls).await? {
+            let why = obstacle.to_string();
+            let pause = if matches!(obstacle, Obstacle::Endpoint(..)) {
+                let since: Instant = *waits_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= LONGEST_TURN {
+                    return Err(Fault::Behind(why));
+                }
+                LOOK_INTERVAL
+            } else {
+                WAIT_INTERVAL
+            };
+            self.progress().note = Some(why);
+            self.pause(pause).await?;
         }
         self.progress().note = None;
-        let seconds = Duration::from_secs(deliveries) / self.replay.selection.rate.get();
-        self.not_before = Instant::now() + seconds;
+        self.step_size.waited(waits_since.map_or(Duration::ZERO, |since| since.elapsed()));
+        // Until it is seen what becomes of those for slow endpoints.
+        let is_slow = step.urls.iter().any(|url| self.context.slots.of(url).is_some());
+        let settling = if is_slow { LOOK_INTERVAL } else { Duration::ZERO };
+        self.not_before = Instant::now() + self.at_rate(step.deliveries).max(settling);
         Ok(())
+    }
+
+    /// The time that so many deliveries take at the rate of the replay.
+    pub(super) fn at_rate(&self, deliveries: u64) -> Duration {
+        Duration::from_secs(deliveries) / self.replay.selection.rate.get()
     }
 
     /// Waits, and keeps the claim.
@@ -46,17 +103,30 @@ impl Running<'_> {
     pub(super) fn check_stop(&self) -> Result<(), Fault> {
         if self.stop.is_cancelled() { Err(Fault::Stopping) } else { Ok(()) }
     }
+}
 
-    /// Messages that wait in the queues of new events and of due deliveries.
-    async fn waiting(&self) -> Result<u64, Fault> {
-        let mut waiting = 0_u64;
-        for lane in [Lane::Primary, Lane::Retry] {
-            for queue in self.context.broker.topology().lane_queues(lane, ShardPart::ALL) {
-                let depth = self.context.broker.depth(&queue).await?;
-                let messages = depth.map_or(0, |depth| u64::from(depth.messages));
-                waiting = waiting.saturating_add(messages);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_grows_and_shrinks_with_what_its_endpoints_take() {
+        let (soon, about, late) =
+            (Duration::ZERO, Duration::from_millis(700), Duration::from_millis(1_001));
+        let mut size = StepSize::new(500);
+        let mut after = |waits: &[Duration]| {
+            for wait in waits {
+                size.waited(*wait);
             }
-        }
-        Ok(waiting)
+            size.get()
+        };
+        assert_eq!(after(&[]), 8);
+        assert_eq!(after(&[soon, soon]), 32);
+        assert_eq!(after(&[soon; 9]), 125);
+        assert_eq!(after(&[about; 9]), 125);
+        assert_eq!(after(&[late]), 62);
+        assert_eq!(after(&[late; 9]), 1);
+        assert_eq!(after(&[soon]), 2);
+        assert_eq!(StepSize::new(3).get(), 1);
     }
 }
