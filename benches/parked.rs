@@ -44,6 +44,8 @@ const SUBSCRIPTIONS: u32 = 1_000;
 const URLS: u32 = 100;
 const TOPICS: u32 = 200;
 const BATCH: u32 = 1_000;
+/// A key of zeros: nothing that is stored here is a secret.
+const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 const BODY: [u8; 1_000] = [b'x'; 1_000];
 /// Pages of each search, of so many deliveries.
 const PAGES: u32 = 20;
@@ -58,7 +60,8 @@ async fn main() {
     measure(&Installation::new(&[1_000]).await, parked).await;
     let database = Database::new().await;
     println!("\nPostgreSQL");
-    let settings = format!("store.url = \"{}\"\n", database.url());
+    let store = format!("store.url = \"{}\"\n", database.url());
+    let settings = format!("{store}store.encryption_keys = [\"{KEY}\"]\n");
     measure(&Installation::with(&[1_000], &settings).await, parked).await;
     println!("the database has {} MB", bytes(&database).await / 1_000_000);
 }

@@ -4,7 +4,8 @@ use std::{num::NonZeroU32, time::Duration};
 
 use homing_domain::{
     clock,
-    replay::{ReplaySelection, ReplayState},
+    id::ReplayId,
+    replay::{DEFAULT_RATE, Replay, ReplaySelection, ReplayState},
     time::UnixMillis,
 };
 use serde_json::json;
@@ -23,7 +24,7 @@ const WINDOW_SECONDS: u32 = 60;
 /// Live events beside the replay.
 const LIVE_PER_SECOND: u32 = 500;
 const LIVE_SECONDS: u32 = 10;
-/// Deliveries of the replay; more than the default, so that it lasts no longer than it must.
+/// Deliveries of the whole replay; more than the default, so that it lasts no longer than it must.
 const RATE: u32 = 2_000;
 
 /// Publishing and a drain, with the archive and without, in turns.
@@ -82,49 +83,81 @@ pub(crate) async fn replay(bench: &Bench) -> Vec<Row> {
     stage.steady_with(&topics, 1_000, 1_000).await;
     stage.clear().await;
 
-    bench.endpoints.reset().await;
+    let url = bench.endpoints.url("/replayed/1");
+    stage.subscribe(json!({"url": url, "topics": ["past"]})).await;
     let worker = stage.site.start();
     stage.site.wait_for_consumers(1).await;
     tokio::time::sleep(WARM_UP).await;
-    let alone = live(bench, &stage).await;
-    let url = bench.endpoints.url("/replayed/1");
-    stage.subscribe(json!({"url": url, "topics": ["past"]})).await;
-    bench.endpoints.reset().await;
-    let (begun, selection) = (Instant::now(), selection(since, until));
-    let replay = stage.archive().begin(selection).await.expect("it begins");
-    // Until a worker has taken it.
-    bench.endpoints.after("replayed", 1).await;
-    let beside = live(bench, &stage).await;
-    let done = loop {
-        let replay = stage.archive().get(replay.id).await.expect("the store answers");
-        if replay.state.is_over() {
-            break replay;
+    let mut rounds: [Vec<Figures>; 3] = Default::default();
+    for _ in 0..bench.rounds {
+        let [alone, by_default, quick] = &mut rounds;
+        bench.endpoints.reset().await;
+        alone.push(live(bench, &stage).await);
+        for (rate, figures) in [(DEFAULT_RATE, by_default), (RATE, quick)] {
+            bench.endpoints.reset().await;
+            let replay = begin(bench, &stage, selection((since, until), rate)).await;
+            figures.push(live(bench, &stage).await);
+            let stopped = stage.archive().stop(replay.id).await.expect("it stops");
+            assert_eq!(stopped.state, ReplayState::Stopped, "it went on meanwhile");
+            // Until the worker has ended its step.
+            tokio::time::sleep(WARM_UP).await;
+            stage.clear().await;
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    };
-    assert_eq!(done.state, ReplayState::Done, "{done:?}");
+    }
+    bench.endpoints.reset().await;
+    let begun = Instant::now();
+    let replay = begin(bench, &stage, selection((since, until), RATE)).await;
+    assert_eq!(end(&stage, replay.id).await, ReplayState::Done);
     let seconds = begun.elapsed().as_secs_f64();
     let came = bench.came("replayed", events).await;
     let is_exact = came.requests == u64::from(events) && came.distinct == u64::from(events);
     Stage::stop(worker).await;
-    let beside = beside.with("per_second", f64::from(events) / seconds);
-    let (beside, alone) = ([beside], [alone]);
-    let row = Row::new("replay", format!("{events} in {WINDOW_SECONDS} s"), "homing", &beside);
-    let row = row.compared("p99_ms", &beside, ("none", &alone));
-    let reached = row.ratio() <= 2.0 && is_exact;
-    vec![row.must("exact, p99 <= 2x", reached), Row::new("replay", "none", "homing", &alone)]
+
+    let [alone, by_default, quick] = &rounds;
+    let row = |rate: u32, figures: &[Figures]| {
+        let row = Row::new("replay", format!("beside {rate}/s"), "homing", figures);
+        row.compared("p99_ms", figures, ("none", alone))
+    };
+    let by_default = row(DEFAULT_RATE, by_default);
+    let is_quiet = by_default.ratio() <= 2.0;
+    let all = Figures::default().with("per_second", f64::from(events) / seconds);
+    let all = Row::new("replay", format!("{events} in {WINDOW_SECONDS} s"), "homing", &[all]);
+    vec![
+        Row::new("replay", "beside none", "homing", alone),
+        by_default.must("<= 2", is_quiet),
+        row(RATE, quick),
+        all.must("exact", is_exact),
+    ]
 }
 
-fn selection(since: UnixMillis, until: UnixMillis) -> ReplaySelection {
+/// Begins a replay, and returns when a worker has taken it.
+async fn begin(bench: &Bench, stage: &Stage, selection: ReplaySelection) -> Replay {
+    let replay = stage.archive().begin(selection).await.expect("it begins");
+    bench.endpoints.after("replayed", 1).await;
+    replay
+}
+
+/// Waits for the end of a replay.
+async fn end(stage: &Stage, id: ReplayId) -> ReplayState {
+    loop {
+        let replay = stage.archive().get(id).await.expect("the store answers");
+        if replay.state.is_over() {
+            return replay.state;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+fn selection((since_ms, until_ms): (UnixMillis, UnixMillis), rate: u32) -> ReplaySelection {
     ReplaySelection {
-        since_ms: since,
-        until_ms: until,
+        since_ms,
+        until_ms,
         topic: Some("past".parse().expect("a pattern")),
         event: None,
         subscriptions: Vec::new(),
         url: None,
         unfiltered: false,
-        rate: NonZeroU32::new(RATE).expect("not zero"),
+        rate: NonZeroU32::new(rate).expect("not zero"),
     }
 }
 

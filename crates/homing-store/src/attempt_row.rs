@@ -17,8 +17,44 @@ use homing_domain::{
 pub(super) const COLUMNS: &str = "\
     id, event, topic, subscription, delivery, url, step, replays, class, attempt, duration_ms, \
     outcome, status, response, cut, cause, sequel, due_ms, reason, held, \
-    hold_since_ms, hold_reason, payload, state, latest, turn_since_ms, as_of_ms, \
-    progress";
+    hold_since_ms, hold_reason, payload, state, turn_since_ms, as_of_ms, progress, latest";
+
+/// Calls a macro with the fields of an [`AttemptRow`], in the order of [`COLUMNS`]; that a record is
+/// the last one of its delivery is none of them.
+macro_rules! with_fields {
+    ($call:ident) => {
+        $call!(
+            id,
+            event,
+            topic,
+            subscription,
+            delivery,
+            url,
+            step,
+            replays,
+            class,
+            attempt,
+            duration_ms,
+            outcome,
+            status,
+            response,
+            cut,
+            cause,
+            next_state,
+            due_ms,
+            reason,
+            held,
+            hold_since_ms,
+            hold_reason,
+            payload,
+            state,
+            turn_since_ms,
+            as_of_ms,
+            order
+        )
+    };
+}
+pub(super) use with_fields;
 
 /// One record.
 #[derive(FromRow)]

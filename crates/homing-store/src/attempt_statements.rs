@@ -1,13 +1,13 @@
 //! Statements about the attempt log that both databases understand.
 
 use super::{
-    attempt_row::{AttemptRow, COLUMNS, bytes, text},
+    attempt_row::{AttemptRow, bytes, text},
     attempts::{RecordFilter, RecordPage},
     statement::{SqlDatabase, Statement, sql},
 };
 use homing_domain::record::{Class, Classes, Record, RecordId};
 
-/// Rows of one statement: 27 values each, far below 32,766. Source: SQLite, *Limits*, 9; PostgreSQL
+/// Rows of one statement: 27 values each at most, far below 32,766. Source: SQLite, *Limits*, 9; PostgreSQL
 /// takes twice as many.
 pub(super) const ROWS_AT_ONCE: usize = 100;
 
@@ -34,49 +34,6 @@ pub(super) const GAPS: &str = "\
 pub(super) const LAST: [u8; 16] = [0xff; 16];
 
 const FAILED: &str = "attempts_that_failed";
-
-/// Adds those of `records`, at least one, that are not in the log yet, and returns their ids.
-pub(super) fn insert<DB: SqlDatabase>(records: &[&Record]) -> Statement<DB> {
-    let mut insert = sql(format!("INSERT INTO attempts ({COLUMNS}) VALUES "));
-    for (index, record) in records.iter().enumerate() {
-        let row = AttemptRow::from(*record);
-        insert = insert.push(if index == 0 { "(" } else { "), (" }).push_bind(row.id);
-        macro_rules! push {
-            ($($column:ident),*) => {
-                insert$(.push(", ").push_bind(row.$column))*
-            };
-        }
-        insert = push!(
-            event,
-            topic,
-            subscription,
-            delivery,
-            url,
-            step,
-            replays,
-            class,
-            attempt,
-            duration_ms,
-            outcome,
-            status,
-            response,
-            cut,
-            cause,
-            next_state,
-            due_ms,
-            reason,
-            held,
-            hold_since_ms,
-            hold_reason,
-            payload,
-            state
-        );
-        // Until `supersede` finds a later one.
-        insert = insert.push(", 1");
-        insert = push!(turn_since_ms, as_of_ms, order);
-    }
-    insert.push(") ON CONFLICT (id) DO NOTHING RETURNING id")
-}
 
 /// Replaces what changes while a wait lasts, in rows that exist; `records` has at least one.
 pub(super) fn update_waits<DB: SqlDatabase>(records: &[&Record]) -> Statement<DB> {
@@ -126,7 +83,10 @@ pub(super) fn mark<DB: SqlDatabase>(
     let by_event = indexed_by.map(|indexed_by| format!("{indexed_by}attempts_by_event"));
     let by_event = by_event.unwrap_or_default();
     let latest = i32::from(gives);
-    let mut update = sql(format!("UPDATE attempts{by_event} SET latest = {latest} FROM (VALUES "));
+    // Not `FROM (VALUES …)`: SQLite would walk the whole index, and look each row up among these.
+    let mut update = sql(format!(
+        "UPDATE attempts{by_event} SET latest = {latest} WHERE (event, delivery) IN (VALUES "
+    ));
     for (index, record) in records.iter().enumerate() {
         let row = AttemptRow::from(*record);
         update = update.push(if index == 0 { "(" } else { "), (" }).push_bind(row.event);
@@ -138,7 +98,7 @@ pub(super) fn mark<DB: SqlDatabase>(
         "AND attempts.latest = 1 AND EXISTS"
     };
     update
-        .push(")) AS one WHERE attempts.event = one.column1 AND attempts.delivery = one.column2 ")
+        .push(")) ")
         .push(exists)
         .push(" (SELECT 1 FROM attempts AS later")
         .push(&by_event)

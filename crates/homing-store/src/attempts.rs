@@ -25,7 +25,7 @@ use super::{
     attempt_row::{self, AttemptRow, GapRow, bytes},
     attempt_statements::{
         ADD_GAP, BY_ID, GAPS, HAS_ENDED, LAST, NEWEST, OLDEST, PAIRS_AT_ONCE, PRUNE, PRUNE_GAPS,
-        ROWS, ROWS_AT_ONCE, forget, insert, mark, select, supersede_events, update_waits,
+        ROWS, ROWS_AT_ONCE, forget, mark, select, supersede_events, update_waits,
     },
     backend::{Backend, SqlStore},
     statement::{SqlDatabase, Tx, sql},
@@ -285,11 +285,8 @@ impl<B: Backend> SqlStore<B> {
         kept.retain(|id, _| !ended.contains(id));
         let kept: Vec<_> = kept.into_values().collect();
         let mut new = BTreeSet::new();
-        for chunk in kept.chunks(ROWS_AT_ONCE) {
-            let inserted: Vec<(Vec<u8>,)> = insert(chunk).all(&mut transaction).await?;
-            for (id,) in inserted {
-                new.insert(attempt_row::record_id(&id)?);
-            }
+        for (id,) in B::insert_records(&mut transaction, &kept).await? {
+            new.insert(attempt_row::record_id(&id)?);
         }
         let (added, known): (Vec<_>, Vec<_>) =
             kept.into_iter().partition(|record| new.contains(&record.id));

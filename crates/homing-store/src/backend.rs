@@ -52,6 +52,12 @@ pub(super) trait Backend: Send + Sync + 'static {
         now: UnixMillis,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 
+    /// Adds records to the attempt log, and returns the ids of those that were not there yet.
+    fn insert_records(
+        transaction: &mut Tx<Self::Database>,
+        records: &[&homing_domain::record::Record],
+    ) -> impl Future<Output = sqlx::Result<Vec<(Vec<u8>,)>>> + Send;
+
     /// Translates the database's errors about locks and deadlines.
     fn translate(step: &'static str, error: StoreError) -> StoreError;
 

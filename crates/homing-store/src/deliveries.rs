@@ -353,7 +353,7 @@ fn in_state<DB: SqlDatabase>(branch: &Branch, select: Statement<DB>) -> Statemen
 }
 
 /// The records of the deliveries of `last`, at least one, at most `limit`.
-fn records_of<DB: SqlDatabase>(last: &[&Record], limit: u32) -> Statement<DB> {
+pub(super) fn records_of<DB: SqlDatabase>(last: &[&Record], limit: u32) -> Statement<DB> {
     let mut select = sql("SELECT attempts.* FROM (VALUES ");
     for (index, record) in last.iter().enumerate() {
         let row = AttemptRow::from(*record);

@@ -210,3 +210,13 @@ impl Statement<Postgres> {
         self
     }
 }
+
+#[cfg(test)]
+impl Statement<Sqlite> {
+    /// The steps in which SQLite would run the statement.
+    pub(super) async fn plan(mut self, transaction: &mut Tx<Sqlite>) -> Vec<String> {
+        self.sql = format!("EXPLAIN QUERY PLAN {}", self.sql).into();
+        let steps: Vec<(i64, i64, i64, String)> = self.all(transaction).await.unwrap();
+        steps.into_iter().map(|(.., step)| step).collect()
+    }
+}

@@ -39,8 +39,9 @@ use super::{
     error::within,
     statement::{Statement, Tx},
 };
-use homing_domain::{circuit::Circuit, time::UnixMillis};
+use homing_domain::{circuit::Circuit, record::Record, time::UnixMillis};
 
+mod attempts;
 mod circuits;
 pub(super) mod database_url;
 mod open;
@@ -140,6 +141,13 @@ impl Backend for PostgresDatabase {
         now: UnixMillis,
     ) -> sqlx::Result<()> {
         circuits::write(transaction, circuits, now).await
+    }
+
+    async fn insert_records(
+        transaction: &mut Tx<Postgres>,
+        records: &[&Record],
+    ) -> sqlx::Result<Vec<(Vec<u8>,)>> {
+        attempts::insert(transaction, records).await
     }
 
     /// A lock that did not come free is [`StoreError::Busy`], a statement that the server ended

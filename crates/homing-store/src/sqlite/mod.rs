@@ -13,8 +13,9 @@ use super::{
     statements::{CIRCUIT, RESET},
 };
 use crate::{attempt_statements::ROWS, payloads::TOTALS};
-use homing_domain::{circuit::Circuit, time::UnixMillis};
+use homing_domain::{circuit::Circuit, record::Record, time::UnixMillis};
 
+mod attempts;
 mod circuits;
 mod open;
 #[cfg(test)]
@@ -94,6 +95,13 @@ impl Backend for SqliteFile {
         now: UnixMillis,
     ) -> sqlx::Result<()> {
         circuits::write(transaction, circuits, now).await
+    }
+
+    async fn insert_records(
+        transaction: &mut Tx<Sqlite>,
+        records: &[&Record],
+    ) -> sqlx::Result<Vec<(Vec<u8>,)>> {
+        attempts::insert(transaction, records).await
     }
 
     /// A lock that did not come free is [`StoreError::Busy`].

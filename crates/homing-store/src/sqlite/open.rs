@@ -41,6 +41,11 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(8);
 /// Concurrent reads of one process; more would only wait for the same disk.
 const MAX_READERS: u32 = 4;
 
+/// Pages that the writer keeps, in KiB (negative: SQLite, *PRAGMA cache_size*): the inner pages of the
+/// indexes of a million records, and those that each batch writes to. With 2 MiB, the default, they are
+/// read anew for each batch.
+const WRITER_CACHE: &str = "-8192";
+
 /// As long as [`BUSY_TIMEOUT`] in all, for the one step in which SQLite does not wait itself.
 const WAL_RETRY_WAIT: Duration = Duration::from_millis(20);
 const MAX_WAL_RETRIES: usize = 400;
@@ -74,7 +79,7 @@ impl SqliteStore {
         let readers = options.clone().pragma("query_only", "ON");
         // A batch of the attempt log touches more pages than the cache holds. Each is written once,
         // at the end, and not whenever another one needs its place: some megabytes for a moment.
-        let writer = options.pragma("cache_spill", "OFF");
+        let writer = options.pragma("cache_spill", "OFF").pragma("cache_size", WRITER_CACHE);
         let (writer, readers) = (pool(1, writer), pool(MAX_READERS, readers));
         let used = ask("reading which keys encrypt", readers.acquire());
         let used = used_keys::<SqliteFile>(&mut *used.await?).await?;
