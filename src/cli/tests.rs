@@ -116,12 +116,17 @@ fn short_help_is_a_line_per_flag() {
           --filter-connector <and|or>  All filters must hold (and), or one of them
           --auth-token <TOKEN>         Sent as bearer token; others here can see it, prefer the file
           --auth-token-file <FILE>     A file with that token
+          --basic <USER:PASSWORD>      Sent as Basic; others here can see it, prefer the file
+          --basic-file <FILE>          A file with USER:PASSWORD
+          --client-certificate <FILE>  A PEM file with the client certificate for the endpoint
+          --client-key <FILE>          A PEM file with its private key
           --header <NAME: VALUE>       Sent with every request; may be repeated
           --schedule <NAME>            The schedule of its retries; see `homing schedule --all`
           --rate-limit <NUMBER>        Requests per second that the endpoint takes from all workers
           --description <TEXT>         A note for operators
           --unsigned                   Do not sign requests
-          --secret-file <FILE>         A file with signing secrets (whsec_…), one a line; all sign
+          --secret-file <FILE>         A file with signing secrets (whsec_…, whsk_…), one a line
+          --signature-scheme <SCHEME>  Of the generated secret: v1 (shared) or v1a (key pair)
           --from <FILE>                All of it as JSON, as the API takes it; `-`: standard input
       -h, --help                       Print help
     ");

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::fields::{Fields, Wrong};
 use crate::registry::View;
-use homing_domain::subscription::FieldError;
+use homing_domain::{signature::SignatureScheme, subscription::FieldError};
 
 /// The texts in the fields of the form.
 #[derive(Default)]
@@ -18,6 +18,9 @@ pub(super) struct Texts {
     pub(super) schedule: String,
     pub(super) rate_limit: String,
     pub(super) description: String,
+    pub(super) basic_username: String,
+    pub(super) client_certificate: String,
+    pub(super) signature_scheme: String,
     /// `name: value`, one a line; never filled in, because values are secret.
     pub(super) headers: String,
 }
@@ -38,6 +41,9 @@ impl Texts {
             schedule: view.schedule.clone().unwrap_or_default(),
             rate_limit: view.rate_limit.map(|limit| limit.to_string()).unwrap_or_default(),
             description: view.description.clone().unwrap_or_default(),
+            basic_username: String::new(),
+            client_certificate: String::new(),
+            signature_scheme: String::new(),
             headers: String::new(),
         }
     }
@@ -53,6 +59,9 @@ impl Texts {
             schedule: text("schedule"),
             rate_limit: text("rate_limit"),
             description: text("description"),
+            basic_username: text("basic_username"),
+            client_certificate: text("client_certificate"),
+            signature_scheme: text("signature_scheme"),
             headers: text("headers"),
         }
     }
@@ -75,6 +84,19 @@ pub(super) fn draft(fields: &Fields, is_new: bool, wrong: &mut Wrong) -> Map<Str
     } else if fields.is_set("no_auth_token") {
         put("auth_token", Value::Null);
     }
+    if let Some(basic) = basic(fields, is_new, wrong) {
+        put("authentication", json!({ "basic": basic }));
+    } else if fields.is_set("no_authentication") {
+        put("authentication", Value::Null);
+    }
+    let pem = (fields.given("client_certificate"), fields.given("client_key"));
+    if let (Some(certificate), Some(key)) = pem {
+        put("client_certificate", json!({ "certificate": certificate, "key": key }));
+    } else if pem.0.or(pem.1).is_some() {
+        wrong.add("client_certificate", "enter the certificate and its key".to_owned());
+    } else if fields.is_set("no_client_certificate") {
+        put("client_certificate", Value::Null);
+    }
     if is_new || fields.given("headers").is_some() {
         put("headers", headers(fields, wrong));
     } else if fields.is_set("no_headers") {
@@ -85,6 +107,9 @@ pub(super) fn draft(fields: &Fields, is_new: bool, wrong: &mut Wrong) -> Map<Str
     }
     if is_new && fields.is_set("unsigned") {
         put("secrets", json!([]));
+    } else if is_new {
+        let scheme: Option<SignatureScheme> = fields.get("signature_scheme", wrong);
+        put("signature_scheme", json!(scheme));
     }
     draft
 }
@@ -119,6 +144,17 @@ fn filters(fields: &Fields, wrong: &mut Wrong) -> Value {
             json!([])
         }
     }
+}
+
+/// Basic credentials, if they were given: one of them may be empty where there are none to replace.
+fn basic(fields: &Fields, is_new: bool, wrong: &mut Wrong) -> Option<Value> {
+    let (username, password) = (fields.given("basic_username"), fields.given("basic_password"));
+    username.or(password)?;
+    if !is_new && (username.is_none() || password.is_none()) {
+        wrong.add("authentication", "enter user name and password, to replace both".to_owned());
+    }
+    let (username, password) = (username.unwrap_or_default(), password.unwrap_or_default());
+    Some(json!({ "username": username, "password": password }))
 }
 
 fn headers(fields: &Fields, wrong: &mut Wrong) -> Value {
@@ -167,7 +203,22 @@ mod tests {
         assert_eq!(draft["filters"][0]["comparison"], "changed");
         assert_eq!(draft["headers"], json!({"x-a": "b: c"}));
         assert_eq!((&draft["rate_limit"], &draft["schedule"]), (&json!(5), &Value::Null));
-        assert!(draft.get("secrets").is_none());
+        assert!(draft.get("secrets").is_none() && draft.get("authentication").is_none());
+    }
+
+    #[tokio::test]
+    async fn basic_credentials_and_a_scheme_are_fields_of_a_draft() {
+        let mut wrong = Wrong::default();
+        let fields = read(&[("basic_username", "u"), ("signature_scheme", "v1a")]).await;
+        let new = draft(&fields, true, &mut wrong);
+        let basic = json!({"basic": {"username": "u", "password": ""}});
+        assert_eq!((&new["authentication"], &new["signature_scheme"]), (&basic, &json!("v1a")));
+        assert!(wrong.is_empty());
+        let changes = draft(&fields, false, &mut wrong);
+        assert!(!changes.contains_key("signature_scheme"));
+        assert!(wrong.with("authentication").is_some(), "the password is not known any more");
+        draft(&read(&[("signature_scheme", "v2")]).await, true, &mut wrong);
+        assert!(wrong.with("signature_scheme").is_some());
     }
 
     #[tokio::test]
@@ -175,10 +226,13 @@ mod tests {
         let mut wrong = Wrong::default();
         let fields = read(&[("url", "u"), ("auth_token", ""), ("headers", "")]).await;
         let changes = draft(&fields, false, &mut wrong);
-        assert!(!changes.contains_key("auth_token") && !changes.contains_key("headers"));
-        let fields = read(&[("no_auth_token", "on"), ("no_headers", "on")]).await;
-        let changes = draft(&fields, false, &mut wrong);
+        for secret in ["auth_token", "authentication", "headers"] {
+            assert!(!changes.contains_key(secret), "{secret}");
+        }
+        let no = [("no_auth_token", "on"), ("no_authentication", "on"), ("no_headers", "on")];
+        let changes = draft(&read(&no).await, false, &mut wrong);
         assert_eq!((&changes["auth_token"], &changes["headers"]), (&Value::Null, &json!({})));
+        assert_eq!(changes["authentication"], Value::Null);
     }
 
     #[tokio::test]

@@ -15,6 +15,9 @@ use crate::web::{
     uploads::UploadError,
 };
 
+/// The fields whose blanks at the ends count.
+const AS_WRITTEN: [&str; 1] = ["basic_password"];
+
 /// Names and values, trimmed. Of a duplicate name the last counts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fields(Texts);
@@ -22,7 +25,11 @@ pub(super) struct Fields(Texts);
 impl Fields {
     fn of(text: &[u8]) -> Self {
         let pairs = form_urlencoded::parse(text);
-        Self(pairs.map(|(name, value)| (name.into_owned(), value.trim().to_owned())).collect())
+        let kept = |name: &str, value: &str| {
+            let value = if AS_WRITTEN.contains(&name) { value } else { value.trim() };
+            value.to_owned()
+        };
+        Self(pairs.map(|(name, value)| (name.to_string(), kept(&name, &value))).collect())
     }
 
     /// The value of `name`; empty if there is none.

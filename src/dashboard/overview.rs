@@ -190,6 +190,7 @@ fn attention(overview: &Overview) -> Vec<Attention> {
     if overview.store.reachable {
         unreadable(overview, &mut found);
         costly(overview, &mut found);
+        expiring(overview, &mut found);
         workers(overview, &mut found);
         circuits(overview, &mut found);
     }
@@ -234,6 +235,18 @@ fn costly(overview: &Overview, found: &mut Vec<Attention>) {
     let what = words::count(as_u64(all.len()), one, several);
     let why = format!("{}: {}.", first.id, first.advice());
     found.push(Attention::wait(what, why).helped("/subscriptions", "Subscriptions"));
+}
+
+fn expiring(overview: &Overview, found: &mut Vec<Attention>) {
+    let all = &overview.expiring_certificates;
+    let Some(first) = all.first() else { return };
+    let (one, several) = ("client certificate expires", "client certificates expire");
+    let what = words::count(as_u64(all.len()), one, several);
+    let verb = if first.expired { "expired" } else { "expires" };
+    let why = format!("That of {} {verb} at {}: {}.", first.id, first.expires, first.advice());
+    let attention =
+        if first.expired { Attention::bad(what, why) } else { Attention::wait(what, why) };
+    found.push(attention.helped("/subscriptions", "Subscriptions"));
 }
 
 fn workers(overview: &Overview, found: &mut Vec<Attention>) {

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     overview::UnreadableSubscription,
-    registry::{Created, OVERLAP_DEFAULT, RegistryError, View},
+    registry::{CertificateView, Created, OVERLAP_DEFAULT, RegistryError, View},
     test_event::{self, TestEvent, TestEventResponse},
     web::{App, AppState, acting::Acting},
 };
@@ -26,7 +26,8 @@ use homing_domain::{
     audit::ObjectKind,
     id::SubscriptionId,
     report::Chain,
-    subscription::{Draft, FieldError},
+    signature::SignatureScheme,
+    subscription::{Authentication, Draft, FieldError},
     url::EndpointUrl,
 };
 use homing_store::{Listing, Page as Part, QuotaError};
@@ -90,6 +91,9 @@ struct FormPage {
     /// Names of the present headers.
     header_names: Vec<String>,
     has_auth_token: bool,
+    /// The user name of the present Basic credentials.
+    username: Option<String>,
+    certificate: Option<CertificateView>,
     /// True if another address needs the consent to send it the stored secrets.
     has_secrets: bool,
 }
@@ -107,8 +111,14 @@ impl FormPage {
                 .map(|view| view.headers.keys().cloned().collect())
                 .unwrap_or_default(),
             has_auth_token: view.is_some_and(|view| view.auth_token.is_some()),
+            certificate: view.and_then(|view| view.client_certificate.clone()),
+            username: view.and_then(|view| view.authentication.as_ref()).map(username),
             has_secrets: view.is_some_and(|view| {
-                view.auth_token.is_some() || !view.headers.is_empty() || !view.secrets.is_empty()
+                view.auth_token.is_some()
+                    || view.authentication.is_some()
+                    || view.client_certificate.is_some()
+                    || !view.headers.is_empty()
+                    || !view.secrets.is_empty()
             }),
         }
     }
@@ -203,8 +213,8 @@ fn refuse(form: FormPage, error: RegistryError) -> Result<Response, ErrorPage> {
         RegistryError::OriginChanged { from, to, .. } => wrong.add(
             "url",
             format!(
-                "{to} is another address than {from}, for which the bearer token, headers or signing \
-                 secret were given. Enter token and headers again, or tick the box below the form's \
+                "{to} is another address than {from}, for which the bearer token, Basic credentials, \
+                 client certificate, headers or signing secret were given. Enter these again, or tick the box below the form's \
                  fields to send the stored ones to the new address."
             ),
         ),
@@ -258,13 +268,21 @@ pub(super) async fn show(
     Ok(page(&OnePage { said, last: Some(last), ..OnePage::new(visitor, view) }))
 }
 
-/// Creates a new signing secret, and shows it once; the old one also signs for a day.
+/// Creates a new signing secret, and shows it once, or its public key; the old one also signs for a
+/// day.
 pub(super) async fn rotate(
     Acting(services): Acting,
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
+    fields: Fields,
 ) -> Result<Response, ErrorPage> {
-    let created = services.registry.rotate_secret(self::id(&id)?, OVERLAP_DEFAULT).await?;
+    let mut wrong = Wrong::default();
+    let scheme: Option<SignatureScheme> = fields.get("signature_scheme", &mut wrong);
+    if let Some(message) = wrong.with("signature_scheme") {
+        return Err(ErrorPage::bad_request(message));
+    }
+    let rotating = services.registry.rotate_secret(self::id(&id)?, OVERLAP_DEFAULT, scheme);
+    let created = rotating.await?;
     let said = "New secret created. For a day, requests are also signed with the old one.";
     Ok(OnePage::created(visitor, created, said))
 }
@@ -295,6 +313,12 @@ pub(super) async fn delete(
     }
     services.registry.delete(self::id(&id)?).await?;
     Ok(Redirect::to("/subscriptions").into_response())
+}
+
+fn username(authentication: &Authentication) -> String {
+    match authentication {
+        Authentication::Basic(basic) => basic.username.clone(),
+    }
 }
 
 fn id(text: &str) -> Result<SubscriptionId, ErrorPage> {

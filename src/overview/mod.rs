@@ -5,6 +5,7 @@
 //! and shows the rest. Store and broker are queried once a second at most, however many clients
 //! there are ([`StatusService`]).
 
+mod certificates;
 mod costly;
 mod left_over;
 mod queues;
@@ -28,6 +29,7 @@ use homing_livestream::settings::SourceSettings;
 use homing_store::{Store, StoreError, UnsettledCounts};
 
 pub use self::{
+    certificates::ExpiringCertificateView,
     costly::CostlySubscription,
     left_over::{deletable, left_over_advice},
     queues::{Kind, Queue, queues},
@@ -58,6 +60,8 @@ pub struct Overview {
     pub unreadable_subscriptions: Vec<UnreadableSubscription>,
     /// Subscriptions whose filters cost too much lately: events were parked for them.
     pub costly_subscriptions: Vec<CostlySubscription>,
+    /// Subscriptions whose client certificate has expired, or will within two weeks; at most 100.
+    pub expiring_certificates: Vec<ExpiringCertificateView>,
     /// Circuits that are not closed; absent: the store does not answer.
     pub circuits: Option<UnsettledCounts>,
     /// Parked deliveries in the store; absent: the store does not answer. What is on its way there is
@@ -123,6 +127,7 @@ pub struct Stored {
     subscriptions: u64,
     unreadable: Vec<UnreadableSubscription>,
     costly: Vec<CostlyFilters>,
+    expiring: Vec<ExpiringCertificateView>,
     circuits: UnsettledCounts,
     parked: u64,
     minutes: Vec<Minute>,
@@ -148,6 +153,7 @@ impl Stored {
             subscriptions: store.count_subscriptions().await?,
             unreadable: unreadable.read(store).await?,
             costly: store.costly_filters(now.minus(COSTLY_FOR)).await?,
+            expiring: certificates::expiring(store, now).await?,
             circuits: store.count_unsettled().await?,
             parked: store.parked_totals().await?.deliveries,
             minutes: store.minutes(first_minute(now)).await?,
@@ -205,6 +211,7 @@ impl Overview {
             subscriptions,
             unreadable_subscriptions: stored.unreadable,
             costly_subscriptions: stored.costly.into_iter().map(CostlySubscription::from).collect(),
+            expiring_certificates: stored.expiring,
             circuits,
             parked,
             rates: rates(&minutes, now),

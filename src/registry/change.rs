@@ -57,6 +57,8 @@ fn secrets_kept(present: &Draft, changes: &Map<String, Value>) -> Vec<&'static s
     let has_secrets = present.secrets.as_ref().is_some_and(|secrets| !secrets.is_empty());
     let fields = [
         ("auth_token", present.auth_token.is_some()),
+        ("authentication", present.authentication.is_some()),
+        ("client_certificate", present.client_certificate.is_some()),
         ("headers", !present.headers.is_empty()),
         ("secrets", has_secrets),
     ];

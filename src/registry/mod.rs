@@ -8,12 +8,14 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Map, Value};
 
 mod change;
+mod secrets;
 mod view;
 mod workfront;
 
-pub use view::{SecretView, View};
+pub use view::{CertificateView, SecretView, View};
 
 use change::KEEP_SECRETS;
+use secrets::{new_secret, rotated};
 
 use homing_broker::{Broker, control::Announcement};
 use homing_delivery::{endpoint, settings::Schedules};
@@ -21,8 +23,8 @@ use homing_domain::{
     audit::Actor,
     clock,
     id::SubscriptionId,
-    signature::SigningSecret,
-    subscription::{Draft, FieldError, FieldErrors, MAX_SECRETS, Subscription},
+    signature::{SignatureScheme, SigningSecret},
+    subscription::{Draft, FieldError, FieldErrors, Subscription},
     time::UnixMillis,
     url::EndpointUrl,
 };
@@ -122,8 +124,16 @@ pub const MAX_OVERLAP: Duration = Duration::from_hours(24 * 30);
 pub struct Created {
     /// The subscription.
     pub subscription: Subscription,
-    /// The generated secret, to be shown once.
+    /// The generated secret that the receiver needs, to be shown once; `None`: there is none, or the
+    /// receiver needs only its public key.
     pub secret: Option<SigningSecret>,
+}
+
+impl Created {
+    fn new(subscription: Subscription, generated: Option<SigningSecret>) -> Self {
+        let secret = generated.filter(|secret| secret.public_key().is_none());
+        Self { subscription, secret }
+    }
 }
 
 impl Registry {
@@ -145,9 +155,13 @@ impl Registry {
     ///
     /// [`RegistryError`].
     pub async fn create(&self, mut draft: Draft) -> Result<Created, RegistryError> {
-        let secret = match draft.secrets {
-            Some(_) => None,
-            None => Some(new_secret()?),
+        let secret = match (&draft.secrets, draft.signature_scheme) {
+            (Some(_), None) => None,
+            (None, scheme) => Some(new_secret(scheme.unwrap_or_default())?),
+            (Some(_), Some(_)) => {
+                let message = "is for a secret that is generated; `secrets` are given";
+                return Err(RegistryError::Field(FieldError::new("signature_scheme", message)));
+            }
         };
         draft.secrets = draft.secrets.or_else(|| Some(vec![secret.as_ref()?.reveal()]));
         EndpointUrl::typed(&draft.url)
@@ -155,9 +169,10 @@ impl Registry {
         let id = SubscriptionId::new(clock::new_id());
         let now = clock::now();
         let subscription = self.build(id, &draft, (now, now))?;
+        check_validity(&subscription, now)?;
         self.store.insert_subscription(&subscription).await?;
         self.announce().await;
-        Ok(Created { subscription, secret })
+        Ok(Created::new(subscription, secret))
     }
 
     /// Changes the fields in `changes`, each as a whole; `null` sets a field back. A subscription
@@ -178,6 +193,9 @@ impl Registry {
             let present = self.present(id).await?;
             let draft = change::changed(&present, changes.clone())?;
             let mut subscription = self.build(id, &draft, (present.created, present.updated))?;
+            if changes.contains_key("client_certificate") {
+                check_validity(&subscription, clock::now())?;
+            }
             change::keep_expiries(&present.secrets, &mut subscription.spec.secrets);
             let forms = (&present.draft.workfront, &mut subscription.spec.workfront);
             if let (Some(former), Some(form)) = forms {
@@ -220,8 +238,9 @@ impl Registry {
         }
     }
 
-    /// Creates a new signing secret. The present ones also sign for `overlap`, so that the receiver
-    /// can be given the new one meanwhile.
+    /// Creates a new signing secret of `scheme`; `None`: of that of the newest present one. The
+    /// present ones also sign for `overlap`, so that the receiver can be given the new one
+    /// meanwhile.
     ///
     /// # Errors
     ///
@@ -230,20 +249,22 @@ impl Registry {
         &self,
         id: SubscriptionId,
         overlap: Duration,
+        scheme: Option<SignatureScheme>,
     ) -> Result<Created, RegistryError> {
         if overlap > MAX_OVERLAP {
             let message = format!("at most {} days", MAX_OVERLAP.as_secs() / 86_400);
             return Err(RegistryError::Field(FieldError::new("overlap", message)));
         }
-        let secret = new_secret()?;
         loop {
             let mut subscription = self.get(id).await?;
+            let present = subscription.spec.secrets.first().map(SigningSecret::scheme);
+            let secret = new_secret(scheme.or(present).unwrap_or_default())?;
             let now = clock::now();
             subscription.spec.secrets =
                 rotated(subscription.spec.secrets, &secret, now.plus(overlap), now);
             if let Some(subscription) = self.replace(subscription).await? {
                 self.announce().await;
-                return Ok(Created { subscription, secret: Some(secret) });
+                return Ok(Created::new(subscription, Some(secret)));
             }
         }
     }
@@ -314,24 +335,8 @@ impl Registry {
     }
 }
 
-/// A new random signing secret.
-fn new_secret() -> Result<SigningSecret, RegistryError> {
-    let key = clock::random::<32>().map_err(RegistryError::Randomness)?;
-    SigningSecret::from_bytes(key.to_vec())
-        .map_err(|error| RegistryError::Field(FieldError::new("secrets", error)))
-}
-
-/// The new secret, then those that still sign, which do so until `end` at most.
-fn rotated(
-    present: Vec<SigningSecret>,
-    newest: &SigningSecret,
-    end: UnixMillis,
-    now: UnixMillis,
-) -> Vec<SigningSecret> {
-    let limited = present.into_iter().map(|secret| {
-        let expires = secret.expires().map_or(end, |expires| expires.min(end));
-        secret.with_expiry(Some(expires))
-    });
-    let still = limited.filter(|secret| secret.signs_at(now));
-    std::iter::once(newest.clone()).chain(still).take(MAX_SECRETS).collect()
+/// Refuses a client certificate that has expired, or is not valid yet.
+fn check_validity(subscription: &Subscription, now: UnixMillis) -> Result<(), RegistryError> {
+    let mut certificate = subscription.spec.client_certificate.iter();
+    certificate.try_for_each(|it| it.check_validity(now)).map_err(RegistryError::Field)
 }

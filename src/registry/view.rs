@@ -15,7 +15,7 @@ use homing_domain::{
     filter::Connector,
     id::SubscriptionId,
     signature::SigningSecret,
-    subscription::{AuthToken, Subscription, WorkfrontForm},
+    subscription::{AuthToken, Authentication, ClientCertificate, Subscription, WorkfrontForm},
 };
 use homing_store::Damaged;
 
@@ -35,6 +35,12 @@ pub struct View {
     pub filter_connector: Connector,
     /// At most the last four characters.
     pub auth_token: Option<String>,
+    /// Credentials in place of a token, secrets masked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authentication: Option<Authentication>,
+    /// The client certificate that is presented to the endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<CertificateView>,
     /// Newest first.
     pub secrets: Vec<SecretView>,
     /// Names with masked values.
@@ -64,9 +70,22 @@ pub struct View {
 pub struct SecretView {
     /// A mask.
     pub secret: &'static str,
+    /// Of the scheme `v1a`: the public key with which the receiver verifies, `whpk_…`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_key: Option<String>,
     /// RFC 3339; from then on it no longer signs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
+}
+
+/// A client certificate without its key.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = ClientCertificate)]
+pub struct CertificateView {
+    /// The one that it is for.
+    pub subject: String,
+    /// The end of its validity; RFC 3339.
+    pub expires: String,
 }
 
 const MASK: &str = "****";
@@ -81,6 +100,8 @@ impl From<&Subscription> for View {
             filters: spec.filters.to_json(),
             filter_connector: spec.filters.connector(),
             auth_token: spec.auth_token.as_ref().map(AuthToken::masked),
+            authentication: spec.authentication.as_ref().map(Authentication::masked),
+            client_certificate: spec.client_certificate.as_ref().map(CertificateView::from),
             secrets: spec.secrets.iter().map(SecretView::from).collect(),
             headers: spec.headers.keys().map(|name| (name.clone(), MASK)).collect(),
             schedule: spec.schedule.clone(),
@@ -96,7 +117,15 @@ impl From<&Subscription> for View {
 
 impl From<&SigningSecret> for SecretView {
     fn from(secret: &SigningSecret) -> Self {
-        Self { secret: MASK, expires: secret.expires().map(|expires| expires.to_string()) }
+        let expires = secret.expires().map(|expires| expires.to_string());
+        Self { secret: MASK, public_key: secret.public_key(), expires }
+    }
+}
+
+impl From<&ClientCertificate> for CertificateView {
+    fn from(certificate: &ClientCertificate) -> Self {
+        let subject = certificate.subject().to_owned();
+        Self { subject, expires: certificate.expires().to_string() }
     }
 }
 
@@ -104,6 +133,8 @@ impl View {
     /// The readable part of a damaged one.
     pub(super) fn of_damaged(id: SubscriptionId, damaged: &Damaged) -> Self {
         let draft = &damaged.draft;
+        let certificate = draft.client_certificate.clone().map(ClientCertificate::new);
+        let certificate = certificate.and_then(Result::ok);
         let token = draft.auth_token.clone().map(AuthToken::try_from);
         Self {
             id,
@@ -112,6 +143,8 @@ impl View {
             filters: draft.filters.clone(),
             filter_connector: draft.filter_connector,
             auth_token: token.and_then(Result::ok).as_ref().map(AuthToken::masked),
+            authentication: draft.authentication.as_ref().map(Authentication::masked),
+            client_certificate: certificate.as_ref().map(CertificateView::from),
             secrets: damaged.secrets.iter().map(SecretView::from).collect(),
             headers: draft.headers.keys().map(|name| (name.clone(), MASK)).collect(),
             schedule: draft.schedule.clone(),

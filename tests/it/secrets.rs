@@ -19,6 +19,15 @@ use crate::support::{
 };
 
 const BEARER: &str = "bearer-that-stays-secret";
+const PASSWORD: &str = "password-that-stays-secret";
+/// In `Authorization`.
+const BASIC: &str = "dXNlcjpwYXNzd29yZC10aGF0LXN0YXlzLXNlY3JldA==";
+/// The beginning of the secret half of a key pair, and its end.
+const SECRET_KEY: (&str, &str) = ("c2VjcmV0LWtleS10aGF0LWlzLTMyLWJ5dGVzLWxv", "bmc=");
+/// A certificate, and the one line of its private key.
+const CERTIFICATE: &str =
+    include_str!("../../crates/homing-domain/src/subscription/client_certificate_sample.pem");
+const PRIVATE_KEY: &str = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g";
 const HEADER: &str = "header-that-stays-secret";
 /// A value that an endpoint sends.
 const COOKIE: &str = "cookie-that-stays-secret";
@@ -56,18 +65,40 @@ async fn secrets_are_nowhere(store: &str, database: Option<&Database>) {
     .await;
     let site = Site::new(&[50], &format!("log.level = \"debug\"\n{store}"));
     let token = text_at(&site.run(&["tokens", "create", "all", "--json"]), "/token");
-    let mut secrets = [CUSTOMER, BEARER, HEADER, COOKIE, &token].map(str::to_owned).to_vec();
+    let credentials = [BEARER, PASSWORD, BASIC, SECRET_KEY.0, PRIVATE_KEY, HEADER];
+    let others = [CUSTOMER, COOKIE, &token];
+    let mut secrets: Vec<_> = credentials.iter().chain(&others).map(ToString::to_string).collect();
+    let file = |name: &str, text: String| {
+        let path = site.folder.path().with_extension(name);
+        fs::write(&path, text).expect("it can be written");
+        path.display().to_string()
+    };
+    let (basic, key) = (file("basic", format!("user:{PASSWORD}\n")), file("key", secret_key()));
+    let authorized = |path: &str| match path {
+        "/well" => ["--basic-file", &basic],
+        _ => ["--auth-token", BEARER],
+    };
     let mut ids = Vec::new();
     for path in ["/well", "/failing"] {
         let url = receiver.url(path);
         let header = format!("x-key: {HEADER}");
         let add = ["subscriptions", "create", "--json", "--url", &url, "--topic", "#"];
-        let more = ["--auth-token", BEARER, "--header", &header];
-        let made = site.run(&[&add[..], &more[..]].concat());
+        let made = site.run(&[&add[..], &authorized(path)[..], &["--header", &header]].concat());
         let id = text_at(&made, "/subscription/id");
         ids.push(id.parse::<Uuid>().expect("an id is a UUID"));
         let rotated = site.run(&["subscriptions", "rotate-secret", &id, "--json"]);
         secrets.extend([made, rotated].map(|answer| text_at(&answer, "/secret")));
+    }
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{PRIVATE_KEY}\n-----END PRIVATE KEY-----\n");
+    let (certificate, pem) = (file("certificate", CERTIFICATE.to_owned()), file("pem", pem));
+    let add = ["subscriptions", "create", "--url", "https://127.0.0.1:1/", "--topic", "nothing"];
+    let more = ["--client-certificate", &certificate, "--client-key", &pem];
+    site.run(&[&add[..], &more[..]].concat());
+    // A key pair signs for one of them.
+    let id = ids.first().expect("two were made").to_string();
+    site.run(&["subscriptions", "update", &id, "--secret-file", &key]);
+    for path in [basic, key, certificate, pem] {
+        fs::remove_file(path).expect("it can be removed");
     }
 
     let log = fs::File::create(site.folder.path().join("log")).expect("a log can be written");
@@ -76,10 +107,14 @@ async fn secrets_are_nowhere(store: &str, database: Option<&Database>) {
     publisher.publish(Raw::new("order.paid", "e1", BODY).header("x-customer", CUSTOMER)).await;
     let requests = receiver.wait_for(3).await;
     for request in &requests {
-        assert_eq!(request.header("authorization"), Some(&*format!("Bearer {BEARER}")));
+        let is_well = request.path == "/well";
+        let sent = if is_well { format!("Basic {BASIC}") } else { format!("Bearer {BEARER}") };
+        assert_eq!(request.header("authorization"), Some(&*sent));
         assert_eq!(request.header("x-key"), Some(HEADER));
         let signatures = request.header("webhook-signature").expect("it is signed");
-        assert_eq!(signatures.split(' ').count(), 2, "both sign until the overlap ends");
+        assert_eq!(signatures.starts_with("v1a,"), is_well, "{signatures}");
+        let number = if is_well { 1 } else { 2 };
+        assert_eq!(signatures.split(' ').count(), number, "both sign until the overlap ends");
         secrets.extend(signatures.split(' ').map(str::to_owned));
     }
     let base = address(site.folder.path()).await;
@@ -105,6 +140,11 @@ async fn secrets_are_nowhere(store: &str, database: Option<&Database>) {
         assert_eq!(kept.place_of(sought.as_bytes()), None, "shows {secret}");
     }
     assert_eq!(kept.place_of(&packed(BODY)), None, "the body is packed, and not encrypted");
+}
+
+/// As operators write it.
+fn secret_key() -> String {
+    format!("whsk_{}{}\n", SECRET_KEY.0, SECRET_KEY.1)
 }
 
 /// The bytes with which a body begins that is packed as payloads are, and not encrypted.

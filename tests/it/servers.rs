@@ -1,90 +1,28 @@
 //! Real servers end their connections at any time; no delivery pays for that.
 
-use std::{net::TcpListener, path::PathBuf, process::Stdio, time::Duration};
+use std::{process::Stdio, time::Duration};
 
-use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
+    process::{ChildStdout, Command},
     time::sleep,
 };
 
 use crate::support::{
-    PATIENCE, broker::Raw, clients, eventually, holds, installation::Installation,
+    PATIENCE, broker::Raw, eventually, holds, installation::Installation, nginx::Nginx,
 };
 
-/// An nginx that gives up each HTTP/2 connection after a hundred requests, and writes for each
-/// request its attempt, its protocol and the number of its connection.
-struct Nginx {
-    folder: TempDir,
-    port: u16,
-    _process: Child,
-}
-
-impl Nginx {
-    async fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder can be made");
-        let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-        let port = free.local_addr().expect("it has an address").port();
-        drop(free);
-        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]);
-        let made = made.expect("a certificate can be made");
-        let path = folder.path().display();
-        let write = |name: &str, text: String| {
-            std::fs::write(folder.path().join(name), text).expect("it can be written");
-        };
-        write("cert.pem", made.cert.pem());
-        write("key.pem", made.signing_key.serialize_pem());
-        write(
-            "nginx.conf",
-            format!(
-                "daemon off; master_process off; pid {path}/pid; error_log {path}/error.log;\n\
-                 events {{ worker_connections 1024; }}\n\
-                 http {{\n\
-                 log_format attempts '$http_x_homing_attempt $server_protocol $connection';\n\
-                 access_log {path}/access.log attempts;\n\
-                 client_body_temp_path {path}/b; proxy_temp_path {path}/p;\n\
-                 fastcgi_temp_path {path}/f; uwsgi_temp_path {path}/u; scgi_temp_path {path}/s;\n\
-                 server {{\n\
-                 listen 127.0.0.1:{port} ssl http2;\n\
-                 ssl_certificate {path}/cert.pem; ssl_certificate_key {path}/key.pem;\n\
-                 keepalive_requests 100;\n\
-                 location / {{ return 200 ok; }}\n\
-                 }}\n\
-                 }}\n"
-            ),
-        );
-        let own = clients().join("nginx");
-        let program = if own.exists() { own } else { PathBuf::from("/usr/sbin/nginx") };
-        let process = Command::new(program)
-            .arg("-c")
-            .arg(folder.path().join("nginx.conf"))
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("nginx starts (tests/setup)");
-        eventually(async || tokio::net::TcpStream::connect(("127.0.0.1", port)).await).await;
-        Self { folder, port, _process: process }
-    }
-
-    /// The lines of its log.
-    fn requests(&self) -> Vec<String> {
-        let log = std::fs::read_to_string(self.folder.path().join("access.log"));
-        log.unwrap_or_default().lines().map(str::to_owned).collect()
-    }
-}
-
-/// Goal: the end of an HTTP/2 connection is no attempt (GOAWAY). Method: as many events as end a
-/// connection ten times, many at once; nginx itself says which attempt each request was.
+/// Goal: the end of an HTTP/2 connection is no attempt (GOAWAY). Method: nginx gives up each one
+/// after a hundred requests, and there are as many events as end ten of them, many at once; nginx
+/// itself says which attempt each request was.
 #[tokio::test(flavor = "multi_thread")]
 async fn nginx_ends_its_connections_and_no_attempt_is_charged() {
     const EVENTS: usize = 1_000;
-    let nginx = Nginx::start().await;
-    let ca_file = nginx.folder.path().join("cert.pem");
-    let settings = format!("endpoint.ca_file = \"{}\"", ca_file.display());
+    const LOG: &str = "$http_x_homing_attempt $server_protocol $connection";
+    let nginx = Nginx::start(LOG, "keepalive_requests 100;", &[]).await;
+    let settings = format!("endpoint.ca_file = \"{}\"", nginx.certificate().display());
     let installation = Installation::with(&[200], &settings).await;
-    installation.subscribe_all(&format!("https://localhost:{}/hook", nginx.port)).await;
+    installation.subscribe_all(&nginx.url("/hook")).await;
     for number in 0..EVENTS {
         installation.publisher.publish(Raw::new("t", &format!("event-{number}"), "{}")).await;
     }

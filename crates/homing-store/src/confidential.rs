@@ -8,7 +8,13 @@ use super::{
     keyring::{Keyring, KeyringError, Place},
     row::{Flaw, checked, json},
 };
-use homing_domain::{signature::SigningSecret, subscription::SubscriptionSpec, time::UnixMillis};
+use homing_domain::{
+    signature::SigningSecret,
+    subscription::{
+        Authentication, ClientCertificate, ClientCertificatePem, FieldError, SubscriptionSpec,
+    },
+    time::UnixMillis,
+};
 
 /// The columns that hold secrets, each encrypted as a whole. No `Debug`: decrypted, they are in
 /// clear.
@@ -19,6 +25,10 @@ pub(super) struct Confidential {
     pub(super) secrets: String,
     /// An object of texts in JSON.
     pub(super) headers: String,
+    /// An [`Authentication`] in JSON.
+    pub(super) authentication: Option<String>,
+    /// A [`ClientCertificatePem`] in JSON.
+    pub(super) client_certificate: Option<String>,
 }
 
 /// A signing secret inside its encrypted column.
@@ -45,10 +55,13 @@ impl Confidential {
         keyring: &Keyring,
     ) -> Result<Self, KeyringError> {
         let secrets: Vec<_> = spec.secrets.iter().map(KeptSecret::from).collect();
+        let certificate = spec.client_certificate.as_ref();
         let clear = Self {
             auth_token: spec.auth_token.as_ref().map(|token| token.reveal().to_owned()),
             secrets: json!(secrets).to_string(),
             headers: json!(spec.headers).to_string(),
+            authentication: spec.authentication.as_ref().map(|it| json!(it).to_string()),
+            client_certificate: certificate.map(|it| json!(it.reveal()).to_string()),
         };
         let encrypt = |column, clear: &str| keyring.encrypt(clear, Place { column, row: id });
         clear.map(encrypt)
@@ -61,18 +74,23 @@ impl Confidential {
     pub(super) fn each_decrypted(&self, id: &str, keyring: &Keyring) -> Decrypted {
         let each = |column, kept: &str| decrypt(keyring, Place { column, row: id }, kept);
         let token = self.auth_token.as_deref();
+        let certificate = self.client_certificate.as_deref();
         Decrypted {
             auth_token: token.map(|token| each("auth_token", token)),
             secrets: each("secrets", &self.secrets),
             headers: each("headers", &self.headers),
+            authentication: self.authentication.as_deref().map(|it| each("authentication", it)),
+            client_certificate: certificate.map(|it| each("client_certificate", it)),
         }
     }
 
     /// The same with every column encrypted by the primary key; `None`: it is already. A column
     /// that was never encrypted is read in clear.
     pub(super) fn renewed(&self, id: &str, keyring: &Keyring) -> Result<Option<Self>, Flaw> {
-        let mut kept = [Some(&self.secrets), Some(&self.headers), self.auth_token.as_ref()];
-        if kept.iter_mut().flatten().all(|kept| keyring.is_current(kept)) {
+        let optional = [&self.auth_token, &self.authentication, &self.client_certificate];
+        let mut kept =
+            [&self.secrets, &self.headers].into_iter().chain(optional.into_iter().flatten());
+        if kept.all(|kept| keyring.is_current(kept)) {
             return Ok(None);
         }
         let renew = |column, kept: &str| {
@@ -92,9 +110,13 @@ impl Confidential {
         &self,
         mut change: impl FnMut(&'static str, &str) -> Result<String, E>,
     ) -> Result<Self, E> {
-        let token = self.auth_token.as_deref();
+        let mut optional = |column, kept: &Option<String>| {
+            kept.as_deref().map(|kept| change(column, kept)).transpose()
+        };
         Ok(Self {
-            auth_token: token.map(|token| change("auth_token", token)).transpose()?,
+            auth_token: optional("auth_token", &self.auth_token)?,
+            authentication: optional("authentication", &self.authentication)?,
+            client_certificate: optional("client_certificate", &self.client_certificate)?,
             secrets: change("secrets", &self.secrets)?,
             headers: change("headers", &self.headers)?,
         })
@@ -106,10 +128,25 @@ pub(super) struct Decrypted {
     pub(super) auth_token: Option<Result<String, Flaw>>,
     pub(super) secrets: Result<String, Flaw>,
     pub(super) headers: Result<String, Flaw>,
+    pub(super) authentication: Option<Result<String, Flaw>>,
+    pub(super) client_certificate: Option<Result<String, Flaw>>,
 }
 
 fn decrypt(keyring: &Keyring, place: Place<'_>, kept: &str) -> Result<String, Flaw> {
     keyring.decrypt(kept, place).map_err(|error| Flaw::new(place.column, error))
+}
+
+/// The credentials of a column that was decrypted.
+pub(super) fn read_authentication(text: &str) -> Result<Authentication, Flaw> {
+    let read: Authentication = json("authentication", text, "a way to authenticate")?;
+    read.check().map(|()| read).map_err(|FieldError { field, message }| Flaw::new(field, message))
+}
+
+/// The client certificate of a column that was decrypted.
+pub(super) fn read_certificate(text: &str) -> Result<ClientCertificate, Flaw> {
+    let pem: ClientCertificatePem = json("client_certificate", text, "a certificate and a key")?;
+    let read = ClientCertificate::new(pem);
+    read.map_err(|FieldError { field, message }| Flaw::new(field, message))
 }
 
 /// The signing secrets of a column that was decrypted.
@@ -126,4 +163,15 @@ pub(super) fn read_secrets(secrets: &str) -> Result<Vec<SigningSecret>, Flaw> {
         Ok(secret.with_expiry(expires))
     };
     secrets.into_iter().enumerate().map(secret).collect()
+}
+
+/// Refuses what an earlier homing, which does not know these columns, may have put together.
+pub(super) fn check_together(spec: &SubscriptionSpec) -> Result<(), Flaw> {
+    if spec.authentication.is_some() && spec.auth_token.is_some() {
+        return Err(Flaw::new("authentication", "is set beside `auth_token`"));
+    }
+    if spec.client_certificate.is_some() && spec.url.url().scheme() != "https" {
+        return Err(Flaw::new("client_certificate", "is set for a URL that is not `https://`"));
+    }
+    Ok(())
 }

@@ -183,6 +183,8 @@ impl<B: Backend> SqlStore<B> {
         for Encrypted { id, confidential } in &batch.changed {
             let renew = sql(RENEW).bind(id).bind(&confidential.auth_token);
             let renew = renew.bind(&confidential.secrets).bind(&confidential.headers);
+            let renew = renew.bind(&confidential.authentication);
+            let renew = renew.bind(&confidential.client_certificate);
             renew.execute(&mut transaction).await?;
             let row: FoundRow = sql(BY_ID).bind(id).one(&mut transaction).await?;
             // One that cannot be read keeps its fingerprint until it is mended.

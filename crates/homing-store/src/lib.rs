@@ -112,8 +112,8 @@ pub use publications::{MAX_PUBLICATIONS, PUBLICATIONS_KEPT, PublicationStore};
 pub use replays::{MAX_REPLAYS, MAX_UNENDED_REPLAYS, ReplayClaim, ReplayStore};
 pub use sources::SourceStore;
 pub use subscriptions::{
-    Census, Changes, Damaged, Listing, MAX_CHANGES, MAX_PAGE_LIMIT, Page, QuotaError, Snapshot,
-    SubscriptionStore,
+    Census, Changes, Damaged, ExpiringCertificate, Listing, MAX_CHANGES, MAX_PAGE_LIMIT, Page,
+    QuotaError, Snapshot, SubscriptionStore,
 };
 pub use workfront::WorkfrontStore;
 

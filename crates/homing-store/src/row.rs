@@ -14,7 +14,9 @@ use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::{
     Damaged, Listing, QuotaError,
-    confidential::{Confidential, read_secrets},
+    confidential::{
+        Confidential, check_together, read_authentication, read_certificate, read_secrets,
+    },
     error::Corrupt,
     keyring::Keyring,
     statement::{SqlDatabase, Statement, sql},
@@ -46,6 +48,8 @@ pub(super) struct SubscriptionRow {
     /// An object in JSON.
     workfront: Option<String>,
     version_updated_ms: Option<i64>,
+    /// In clear, to be found by it.
+    certificate_expires_ms: Option<i64>,
     created_ms: i64,
     updated_ms: i64,
 }
@@ -103,6 +107,7 @@ impl SubscriptionRow {
         let Subscription { id, spec, created, updated } = subscription;
         let topics: Vec<_> = spec.topics.iter().map(TopicPattern::as_str).collect();
         let id = id.to_string();
+        let certificate = spec.client_certificate.as_ref();
         Ok(Self {
             confidential: Confidential::encrypted(spec, &id, keyring)?,
             id,
@@ -115,6 +120,7 @@ impl SubscriptionRow {
             description: spec.description.clone(),
             workfront: spec.workfront.as_ref().map(|form| json!(form).to_string()),
             version_updated_ms: version_updated(spec).map(UnixMillis::get),
+            certificate_expires_ms: certificate.map(|it| it.expires().get()),
             created_ms: created.get(),
             updated_ms: updated.get(),
         })
@@ -219,7 +225,10 @@ pub(super) fn bind<DB: SqlDatabase>(
         .bind(row.description)
         .bind(row.workfront)
         .bind(row.updated_ms)
-        .bind(row.version_updated_ms);
+        .bind(row.version_updated_ms)
+        .bind(row.confidential.authentication)
+        .bind(row.confidential.client_certificate)
+        .bind(row.certificate_expires_ms);
     Ok(statement)
 }
 
@@ -251,13 +260,16 @@ pub(super) fn undecodable(error: sqlx::Error) -> Flaw {
 impl SubscriptionRow {
     /// The subscription without its topics.
     fn build(self, id: SubscriptionId, keyring: &Keyring) -> Result<Subscription, Flaw> {
-        let Confidential { auth_token, secrets, headers } =
+        let Confidential { auth_token, secrets, headers, authentication, client_certificate } =
             self.confidential.decrypted(&self.id, keyring)?;
+        let certificate = client_certificate.as_deref().map(read_certificate);
         let spec = SubscriptionSpec {
             url: parsed("url", &self.url)?,
             topics: Vec::new(),
             filters: read_filters(&self.filters, &self.filter_connector)?,
             auth_token: auth_token.map(|text| checked("auth_token", text)).transpose()?,
+            authentication: authentication.as_deref().map(read_authentication).transpose()?,
+            client_certificate: certificate.transpose()?,
             secrets: read_secrets(&secrets)?,
             headers: read_headers(&headers)?,
             schedule: self.schedule,
@@ -265,6 +277,7 @@ impl SubscriptionRow {
             description: self.description,
             workfront: read_form(self.workfront.as_deref(), self.version_updated_ms)?,
         };
+        check_together(&spec)?;
         let (created, updated) =
             (UnixMillis::new(self.created_ms), UnixMillis::new(self.updated_ms));
         Ok(Subscription { id, spec, created, updated })
@@ -282,6 +295,10 @@ impl SubscriptionRow {
             token.map(|text| checked::<AuthToken>("auth_token", text)).transpose()
         });
         let auth_token = flaws.sort_out(auth_token);
+        let authentication = confidential.authentication.map(|text| read_authentication(&text?));
+        let authentication = flaws.sort_out(authentication.transpose());
+        let certificate = confidential.client_certificate.map(|text| read_certificate(&text?));
+        let certificate = flaws.sort_out(certificate.transpose());
         let secrets = flaws.sort_out(confidential.secrets.and_then(|text| read_secrets(&text)));
         let headers = flaws.sort_out(confidential.headers.and_then(|text| read_headers(&text)));
         let draft = Draft {
@@ -290,7 +307,10 @@ impl SubscriptionRow {
             filters: filters.to_json(),
             filter_connector: filters.connector(),
             auth_token: auth_token.map(String::from),
+            authentication,
+            client_certificate: certificate.map(|it| it.reveal().clone()),
             secrets: Some(secrets.iter().map(SigningSecret::reveal).collect()),
+            signature_scheme: None,
             headers,
             schedule: self.schedule,
             rate_limit: flaws

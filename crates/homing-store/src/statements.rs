@@ -1,11 +1,25 @@
 //! Statements that both databases understand.
 
+/// The columns of a subscription by name: a database whose table gets another one goes on answering
+/// a statement that was prepared before.
+macro_rules! subscriptions {
+    ($condition:literal) => {
+        concat!(
+            "SELECT id, url, topics, filters, filter_connector, auth_token, secrets, headers, ",
+            "authentication, client_certificate, schedule, rate_limit, description, workfront, ",
+            "version_updated_ms, certificate_expires_ms, created_ms, updated_ms ",
+            "FROM subscriptions WHERE ",
+            $condition
+        )
+    };
+}
+
 /// Binds as [`bind`](super::row::bind) does, then `created_ms`.
 pub(super) const INSERT: &str = "\
     INSERT INTO subscriptions (id, fingerprint, url, topics, filters, filter_connector, \
     auth_token, secrets, headers, schedule, rate_limit, description, workfront, updated_ms, \
-    version_updated_ms, created_ms) \
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
+    version_updated_ms, authentication, client_certificate, certificate_expires_ms, created_ms) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) \
     ON CONFLICT (fingerprint) DO NOTHING";
 
 /// Binds as [`bind`](super::row::bind) does.
@@ -13,14 +27,15 @@ pub(super) const UPDATE: &str = "\
     UPDATE subscriptions SET fingerprint = $2, url = $3, topics = $4, filters = $5, \
     filter_connector = $6, auth_token = $7, secrets = $8, headers = $9, schedule = $10, \
     rate_limit = $11, description = $12, workfront = $13, updated_ms = $14, \
-    version_updated_ms = $15 WHERE id = $1";
+    version_updated_ms = $15, authentication = $16, client_certificate = $17, \
+    certificate_expires_ms = $18 WHERE id = $1";
 
 pub(super) const REMOVE: &str = "DELETE FROM subscriptions WHERE id = $1";
 pub(super) const BY_FINGERPRINT: &str = "SELECT id FROM subscriptions WHERE fingerprint = $1";
 pub(super) const UPDATED: &str = "SELECT updated_ms FROM subscriptions WHERE id = $1";
-pub(super) const BY_ID: &str = "SELECT * FROM subscriptions WHERE id = $1";
+pub(super) const BY_ID: &str = subscriptions!("id = $1");
 /// The empty text sorts before every id.
-pub(super) const BEHIND: &str = "SELECT * FROM subscriptions WHERE id > $1 ORDER BY id LIMIT $2";
+pub(super) const BEHIND: &str = subscriptions!("id > $1 ORDER BY id LIMIT $2");
 pub(super) const TOTALS: &str = "SELECT number, filter_bytes FROM subscription_totals";
 /// Counts the totals that have drifted: 0 or 1.
 pub(super) const DRIFTED: &str = "\
@@ -39,13 +54,12 @@ pub(super) const CENSUS: &str = "\
     SELECT (SELECT version FROM versions WHERE name = 'subscriptions') AS version, \
     count(*) AS number, CAST(coalesce(sum(updated_ms), 0) AS bigint) AS updated_sum \
     FROM subscriptions";
-pub(super) const CHANGED: &str = "\
-    SELECT subscriptions.* FROM subscription_changes AS change \
-    JOIN subscriptions ON subscriptions.id = change.id WHERE change.version > $1";
+pub(super) const CHANGED: &str =
+    subscriptions!("id IN (SELECT id FROM subscription_changes WHERE version > $1)");
 pub(super) const REMOVED: &str =
     "SELECT id FROM subscription_changes WHERE version > $1 AND removed = TRUE";
-pub(super) const IN_WORKFRONTS_FORM: &str = "\
-    SELECT * FROM subscriptions WHERE workfront IS NOT NULL ORDER BY id LIMIT $1 OFFSET $2";
+pub(super) const IN_WORKFRONTS_FORM: &str =
+    subscriptions!("workfront IS NOT NULL ORDER BY id LIMIT $1 OFFSET $2");
 pub(super) const COUNT_IN_WORKFRONTS_FORM: &str =
     "SELECT count(*) FROM subscriptions WHERE workfront IS NOT NULL";
 pub(super) const VERSION: &str = "SELECT version FROM versions WHERE name = 'subscriptions'";
@@ -68,13 +82,19 @@ pub(super) const FORGET_OTHER_KEYS: &str = "\
     AND NOT EXISTS (SELECT 1 FROM error_groups WHERE key_id = encryption_keys.id) \
     AND NOT EXISTS (SELECT 1 FROM parked_messages WHERE key_id = encryption_keys.id)";
 pub(super) const ENCRYPTED_BEHIND: &str = "\
-    SELECT id, auth_token, secrets, headers FROM subscriptions WHERE id > $1 ORDER BY id LIMIT $2";
-pub(super) const RENEW: &str =
-    "UPDATE subscriptions SET auth_token = $2, secrets = $3, headers = $4 WHERE id = $1";
+    SELECT id, auth_token, secrets, headers, authentication, client_certificate \
+    FROM subscriptions WHERE id > $1 ORDER BY id LIMIT $2";
+pub(super) const RENEW: &str = "\
+    UPDATE subscriptions SET auth_token = $2, secrets = $3, headers = $4, authentication = $5, \
+    client_certificate = $6 WHERE id = $1";
 /// Changes nothing where another one has it: an earlier homing did not compare tokens.
 pub(super) const RENEW_FINGERPRINT: &str = "\
     UPDATE subscriptions SET fingerprint = $2 WHERE id = $1 \
     AND NOT EXISTS (SELECT 1 FROM subscriptions WHERE fingerprint = $2)";
+/// Those that expire before `$1`, the next ones first.
+pub(super) const EXPIRING_CERTIFICATES: &str = "\
+    SELECT id, url, certificate_expires_ms FROM subscriptions \
+    WHERE certificate_expires_ms < $1 ORDER BY certificate_expires_ms, id LIMIT $2";
 
 pub(super) const INSERT_TOKEN: &str = "\
     INSERT INTO api_tokens (name, digest, scope, created_ms) VALUES ($1, $2, $3, $4) \
@@ -147,8 +167,7 @@ pub(super) const DUES: &str = "\
 pub(super) const UNSETTLED_COUNTS: &str = "\
     SELECT state, count(*) AS urls FROM circuits WHERE state IN ('open', 'frozen') GROUP BY state";
 /// The empty text sorts before every id.
-pub(super) const AT_URL: &str = "\
-    SELECT * FROM subscriptions WHERE url = $3 AND id > $1 ORDER BY id LIMIT $2";
+pub(super) const AT_URL: &str = subscriptions!("url = $3 AND id > $1 ORDER BY id LIMIT $2");
 
 pub(super) const HELD_SLOTS: &str =
     "SELECT slot, url, since_ms FROM held_slots WHERE prefix = $1 ORDER BY slot";

@@ -8,12 +8,12 @@ use super::{
     row::{self, FoundRow, Written, parse_id},
     statement::{SqlDatabase, Statement, Tx, sql},
     statements::{
-        AT_URL, BEHIND, BY_FINGERPRINT, BY_ID, CENSUS, CHANGED, DRIFTED, INSERT, RECOUNT, REMOVE,
-        REMOVED, TOTALS, UPDATE, UPDATED, VERSION,
+        AT_URL, BEHIND, BY_FINGERPRINT, BY_ID, CENSUS, CHANGED, DRIFTED, EXPIRING_CERTIFICATES,
+        INSERT, RECOUNT, REMOVE, REMOVED, TOTALS, UPDATE, UPDATED, VERSION,
     },
     subscriptions::{
-        Census, Changes, Damaged, Listing, MAX_PAGE_LIMIT, Page, Snapshot, SubscriptionStore,
-        Totals, reaches,
+        Census, Changes, Damaged, ExpiringCertificate, Listing, MAX_PAGE_LIMIT, Page, Snapshot,
+        SubscriptionStore, Totals, reaches,
     },
 };
 use homing_domain::{
@@ -111,6 +111,23 @@ impl<B: Backend> SubscriptionStore for SqlStore<B> {
 
     async fn changed_subscriptions(&self, since: i64) -> Result<Option<Changes>, StoreError> {
         self.ask("reading what has changed", self.read_changes(since)).await
+    }
+
+    async fn expiring_certificates(
+        &self,
+        before: UnixMillis,
+        limit: u32,
+    ) -> Result<Vec<ExpiringCertificate>, StoreError> {
+        let found = async {
+            let rows = sql(EXPIRING_CERTIFICATES).bind(before.get()).bind(i64::from(limit));
+            let rows = self.all::<(String, String, i64)>(rows).await?;
+            let read = |(id, url, expires): (String, String, i64)| {
+                let (subscription, expires) = (parse_id(&id)?, UnixMillis::new(expires));
+                Ok(ExpiringCertificate { subscription, url, expires })
+            };
+            rows.into_iter().map(read).collect()
+        };
+        self.ask("reading which certificates expire", found).await
     }
 
     async fn count_subscriptions(&self) -> Result<u64, StoreError> {

@@ -81,6 +81,17 @@ pub struct Census {
     pub updated_sum: i64,
 }
 
+/// A subscription whose client certificate has expired, or will soon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpiringCertificate {
+    /// The subscription.
+    pub subscription: SubscriptionId,
+    /// The URL to which it is presented.
+    pub url: String,
+    /// The end of its validity.
+    pub expires: UnixMillis,
+}
+
 /// A subscription of which some fields cannot be read.
 #[derive(Clone, Debug)]
 pub struct Damaged {
@@ -187,6 +198,18 @@ pub trait SubscriptionStore {
     ///
     /// [`StoreError`]: a step that failed.
     async fn changed_subscriptions(&self, since: i64) -> Result<Option<Changes>, StoreError>;
+
+    /// At most `limit` subscriptions whose client certificate expires before `before`, those that
+    /// expire first first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn expiring_certificates(
+        &self,
+        before: UnixMillis,
+        limit: u32,
+    ) -> Result<Vec<ExpiringCertificate>, StoreError>;
 
     /// The number of subscriptions, including those that cannot be read.
     ///

@@ -41,7 +41,7 @@ const fn histogram(name: &'static str, labels: Labels, help: &'static str) -> Me
 }
 
 /// All of them.
-pub const METRICS: [Metric; 44] = [
+pub const METRICS: [Metric; 45] = [
     counter(
         "homing_messages_received_total",
         &["lane"],
@@ -140,6 +140,11 @@ pub const METRICS: [Metric; 44] = [
         "homing_parked_deliveries",
         &[],
         "Parked deliveries in the store; all processes see the same.",
+    ),
+    gauge(
+        "homing_client_certificate_expires_seconds",
+        &[],
+        "Time until the first client certificate of a subscription expires, negative afterwards; all processes see the same. NaN: there is none.",
     ),
     gauge(
         "homing_queue_consumers",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
 
-use homing_domain::{circuit::StateName, outcome::Outcome, verdict::ParkReason};
+use homing_domain::{circuit::StateName, outcome::Outcome, time::UnixMillis, verdict::ParkReason};
 
 /// A message came from the primary or the retry queue.
 pub fn received(lane: &'static str) {
@@ -67,6 +67,14 @@ pub fn parked_deliveries(count: Option<u64>) {
     // The store keeps fewer.
     let count = count.map(|count| u32::try_from(count).unwrap_or(u32::MAX));
     gauge!("homing_parked_deliveries").set(count.map_or(f64::NAN, f64::from));
+}
+
+/// Sets the expiry of the client certificate that expires first; `None`: there is none, or it is not
+/// known.
+pub fn client_certificate_expires(expires: Option<UnixMillis>, now: UnixMillis) {
+    let left =
+        expires.map(|expires| expires.since(now).as_secs_f64() - now.since(expires).as_secs_f64());
+    gauge!("homing_client_certificate_expires_seconds").set(left.unwrap_or(f64::NAN));
 }
 
 /// Sets the state of a connection to the broker.

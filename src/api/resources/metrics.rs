@@ -18,6 +18,7 @@ use crate::{
     },
 };
 use homing_delivery::worker::layout;
+use homing_domain::{clock, time::UnixMillis};
 use homing_telemetry::metrics;
 
 /// For broker and store to answer; Prometheus waits 10 s by default.
@@ -74,4 +75,9 @@ async fn measure_store(app: &App) {
     metrics::store_up(matches!(checked, Ok(Ok(()))));
     let parked = timeout(CHECK_DEADLINE, app.services.store.parked_totals()).await;
     metrics::parked_deliveries(parked.ok().and_then(Result::ok).map(|totals| totals.deliveries));
+    let first = app.services.store.expiring_certificates(UnixMillis::new(i64::MAX), 1);
+    let first = timeout(CHECK_DEADLINE, first).await.ok().and_then(Result::ok);
+    let own = first.and_then(|first| first.first().map(|it| it.expires));
+    let expires = own.into_iter().chain(app.endpoints.certificate_expires()).min();
+    metrics::client_certificate_expires(expires, clock::now());
 }

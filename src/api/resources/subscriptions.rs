@@ -20,7 +20,12 @@ use crate::{
     registry::{self, OVERLAP_DEFAULT, View},
     web::{AppState, acting::Acting, problem::Problem},
 };
-use homing_domain::{id::SubscriptionId, subscription::Draft, text::parsed_by};
+use homing_domain::{
+    id::SubscriptionId,
+    signature::SignatureScheme,
+    subscription::Draft,
+    text::{parsed, parsed_by},
+};
 use homing_store::{Listing, Page};
 
 /// A new subscription, or one with a new secret.
@@ -29,7 +34,8 @@ use homing_store::{Listing, Page};
 pub(super) struct Created {
     #[serde(flatten)]
     view: View,
-    /// Shown only once; absent if the secrets were given.
+    /// Shown only once; absent if the secrets were given, and of the scheme `v1a`, whose public key is
+    /// in `secrets`.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
 }
@@ -113,7 +119,7 @@ pub(super) async fn get(
 #[utoipa::path(
     patch, path = "/v1/subscriptions/{id}", tag = "subscriptions", operation_id = "update_subscription",
     params(("id" = SubscriptionId, Path, description = "The subscription")),
-    request_body(content = HashMap<String, Value>, description = "Fields of a subscription, each replaced as a whole; null sets one back. A `url` with another origin is refused while a token, headers or signing secrets are stored, unless new ones are given or `keep_secrets` is true"),
+    request_body(content = HashMap<String, Value>, description = "Fields of a subscription, each replaced as a whole; null sets one back. A `url` with another origin is refused while a token, credentials, headers or signing secrets are stored, unless new ones are given or `keep_secrets` is true"),
     responses(
         (status = 200, description = "The updated subscription", body = View),
         (status = 409, description = "Another subscription is the same"),
@@ -133,6 +139,8 @@ pub(super) async fn update(
 pub(super) struct Rotation {
     #[serde(default, deserialize_with = "overlap")]
     overlap: Option<Duration>,
+    #[serde(default, deserialize_with = "parsed")]
+    signature_scheme: Option<SignatureScheme>,
 }
 
 fn overlap<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
@@ -145,16 +153,18 @@ fn overlap<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration
     params(
         ("id" = SubscriptionId, Path, description = "The subscription"),
         ("overlap" = Option<String>, Query, description = "Time for which the present secrets still sign: `24h`, at most 30 days"),
+        ("signature_scheme" = Option<SignatureScheme>, Query, description = "The scheme of the new secret; by default that of the newest present one"),
     ),
     responses((status = 200, description = "The subscription with its new secret, shown only once", body = Created)),
 )]
 pub(super) async fn rotate_secret(
     Acting(services): Acting,
-    Query(Rotation { overlap }, _): Query<Rotation>,
+    Query(Rotation { overlap, signature_scheme }, _): Query<Rotation>,
     IdInPath(id): IdInPath,
 ) -> Result<Json<Created>, Problem> {
     let overlap = overlap.unwrap_or(OVERLAP_DEFAULT);
-    Ok(Json(Created::from(services.registry.rotate_secret(id, overlap).await?)))
+    let rotated = services.registry.rotate_secret(id, overlap, signature_scheme).await?;
+    Ok(Json(Created::from(rotated)))
 }
 
 /// Delete a subscription. Its pending deliveries are parked when they come due.

@@ -2,7 +2,10 @@
 
 use crate::{
     cli::{failure::Failure, output::Output, table::Rows, words},
-    overview::{CostlySubscription, Health, Kind, Overview, Queue, Rates, UnreadableSubscription},
+    overview::{
+        CostlySubscription, ExpiringCertificateView, Health, Kind, Overview, Queue, Rates,
+        UnreadableSubscription,
+    },
 };
 use homing_domain::{activity::Figures, clock, time::UnixMillis};
 
@@ -18,6 +21,7 @@ pub(super) fn write(overview: &Overview, output: &mut Output<'_>) -> Result<(), 
     output.line(format_args!("store   {}{subscriptions}", report(&overview.store)))?;
     unreadable(&overview.unreadable_subscriptions, output)?;
     costly(&overview.costly_subscriptions, output)?;
+    expiring(&overview.expiring_certificates, output)?;
     sources(&overview.sources, output)?;
     if let Some(counts) = overview.circuits
         && counts.open.saturating_add(counts.frozen) > 0
@@ -72,6 +76,24 @@ fn costly(subscriptions: &[CostlySubscription], output: &mut Output<'_>) -> Resu
         return Ok(());
     }
     output.line(format_args!("problem and {more} more subscriptions whose filters cost too much"))
+}
+
+fn expiring(
+    certificates: &[ExpiringCertificateView],
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
+    for one in certificates.iter().take(TROUBLES_NAMED) {
+        let (id, at, advice) = (one.id, &one.expires, one.advice());
+        let verb = if one.expired { "expired" } else { "expires" };
+        output.line(format_args!(
+            "problem the client certificate of subscription {id} {verb} at {at}: {advice}"
+        ))?;
+    }
+    let more = certificates.len().saturating_sub(TROUBLES_NAMED);
+    if more == 0 {
+        return Ok(());
+    }
+    output.line(format_args!("problem and {more} more client certificates that expire"))
 }
 
 fn sources(sources: &[homing_livestream::View], output: &mut Output<'_>) -> Result<(), Failure> {

@@ -16,7 +16,7 @@ use crate::{
 };
 use homing_delivery::endpoint;
 use homing_domain::{
-    signature::SigningSecret,
+    signature::{SignatureScheme, SigningSecret},
     subscription::{Draft, FieldError, Subscription},
 };
 
@@ -29,7 +29,8 @@ Examples:
 
 In a topic `*` is one word and `#` any number of words. A filter has the form of Workfront's; without
 --filter-connector all must hold. Without --secret-file or --unsigned a signing secret is generated;
-it is printed only once.";
+it is printed only once. With --signature-scheme v1a it is a key pair, of which the receiver needs
+the public key (whpk_…), which is always shown.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -38,10 +39,14 @@ it is printed only once.";
 pub(in crate::cli) struct Arguments {
     #[command(flatten)]
     fields: Fields,
+    /// Of the generated secret: v1 (shared) or v1a (key pair)
+    #[arg(long, value_name = "SCHEME", conflicts_with_all = ["unsigned", "secret_file"])]
+    signature_scheme: Option<SignatureScheme>,
     /// All of it as JSON, as the API takes it; `-`: standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = [
-        "url", "topic", "filter", "filter_connector", "auth_token", "auth_token_file", "header",
-        "schedule", "rate_limit", "description", "unsigned", "secret_file",
+        "url", "topic", "filter", "filter_connector", "auth_token", "auth_token_file",
+        "basic", "basic_file", "client_certificate", "client_key", "header", "schedule", "rate_limit", "description", "unsigned",
+        "secret_file", "signature_scheme",
     ])]
     from: Option<String>,
 }
@@ -53,8 +58,12 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let draft: Draft = match &arguments.from {
         Some(file) => fields::parse(&fields::read(file).await?, "subscription")?,
-        None => serde_json::from_value(Value::Object(arguments.fields.given().await?))
-            .map_err(|error| Failure::Field(FieldError::new("subscription", error)))?,
+        None => {
+            let given = Value::Object(arguments.fields.given().await?);
+            let draft: Draft = serde_json::from_value(given)
+                .map_err(|error| Failure::Field(FieldError::new("subscription", error)))?;
+            Draft { signature_scheme: arguments.signature_scheme, ..draft }
+        }
     };
     // Announcing the change connects, which may create queues.
     globals::remember_queues(services).await.map_err(Failure::Store)?;
@@ -72,15 +81,14 @@ pub(super) fn write(done: &str, created: &Created, output: &mut Output<'_>) -> R
         return output.document(&json!({ "subscription": subscription, "secret": secret }));
     }
     output.line(format_args!("{done:<8}{}", subscription.id))?;
-    match secret {
-        Some(secret) => {
-            output.line(format_args!("secret  {secret}"))?;
-            output
-                .aside("The receiver verifies signatures with this secret; it is not shown again.");
-            Ok(())
-        }
-        None => Ok(()),
+    if let Some(secret) = secret {
+        output.line(format_args!("secret  {secret}"))?;
+        output.aside("The receiver verifies signatures with this secret; it is not shown again.");
+    } else if let Some(key) = subscription.secrets.first().and_then(|it| it.public_key.as_ref()) {
+        output.line(format_args!("key     {key}"))?;
+        output.aside("The receiver verifies signatures with this public key.");
     }
+    Ok(())
 }
 
 /// Warns of a private address now rather than at the first delivery. Names are not looked up.

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::io::AsyncReadExt;
 
 use crate::cli::failure::Failure;
@@ -31,6 +31,18 @@ pub(in crate::cli) struct Fields {
     /// A file with that token
     #[arg(long, value_name = "FILE")]
     auth_token_file: Option<String>,
+    /// Sent as Basic; others here can see it, prefer the file
+    #[arg(long, value_name = "USER:PASSWORD", conflicts_with = "basic_file")]
+    basic: Option<String>,
+    /// A file with USER:PASSWORD
+    #[arg(long, value_name = "FILE")]
+    basic_file: Option<String>,
+    /// A PEM file with the client certificate for the endpoint
+    #[arg(long, value_name = "FILE", requires = "client_key")]
+    client_certificate: Option<String>,
+    /// A PEM file with its private key
+    #[arg(long, value_name = "FILE", requires = "client_certificate")]
+    client_key: Option<String>,
     /// Sent with every request; may be repeated
     #[arg(long, value_name = "NAME: VALUE")]
     header: Vec<String>,
@@ -46,7 +58,7 @@ pub(in crate::cli) struct Fields {
     /// Do not sign requests
     #[arg(long, conflicts_with = "secret_file")]
     unsigned: bool,
-    /// A file with signing secrets (whsec_…), one a line; all sign
+    /// A file with signing secrets (whsec_…, whsk_…), one a line
     #[arg(long, value_name = "FILE")]
     secret_file: Option<String>,
 }
@@ -80,6 +92,19 @@ impl Fields {
             (None, Some(file)) => Some(read(file).await?.trim().to_owned()),
             (None, None) => None,
         };
+        let basic = match (self.basic, &self.basic_file) {
+            (Some(pair), _) => Some(pair),
+            (None, Some(file)) => Some(read(file).await?.trim_end_matches(['\r', '\n']).to_owned()),
+            (None, None) => None,
+        };
+        let authentication = basic.as_deref().map(authentication).transpose()?;
+        let client_certificate = match (&self.client_certificate, &self.client_key) {
+            (Some(certificate), Some(key)) => {
+                let (certificate, key) = (read(certificate).await?, read(key).await?);
+                Some(json!({ "certificate": certificate, "key": key }))
+            }
+            (None, _) | (_, None) => None,
+        };
         let secrets = match &self.secret_file {
             Some(file) => Some(lines(&read(file).await?)),
             None => self.unsigned.then(Vec::new),
@@ -92,6 +117,8 @@ impl Fields {
             ("filters", (!filters.is_empty()).then(|| filters.into())),
             ("filter_connector", connector.map(Value::from)),
             ("auth_token", auth_token.map(Value::from)),
+            ("authentication", authentication),
+            ("client_certificate", client_certificate),
             ("headers", (!headers.is_empty()).then(|| headers.into())),
             ("schedule", self.schedule.map(Value::from)),
             ("rate_limit", self.rate_limit.map(Value::from)),
@@ -101,6 +128,14 @@ impl Fields {
         let given = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
         Ok(given.collect())
     }
+}
+
+/// Basic credentials in the form in which the API takes them.
+fn authentication(pair: &str) -> Result<Value, Failure> {
+    let Some((username, password)) = pair.split_once(':') else {
+        return Err(Failure::Usage("--basic: write it as USER:PASSWORD".to_owned()));
+    };
+    Ok(json!({ "basic": { "username": username, "password": password } }))
 }
 
 fn lines(text: &str) -> Vec<String> {
@@ -171,7 +206,7 @@ mod tests {
         insta::assert_snapshot!(error("nothing"), @"`subscription`: this is not JSON: expected ident at line 1 column 2");
         insta::assert_snapshot!(error(r#"{"url":"x","topics":["#), @"`subscription`: this is not JSON: EOF while parsing a list at line 1 column 21");
         insta::assert_snapshot!(error(r#"{"url":"x","topics":"t"}"#), @r#"`topics`: invalid type: string "t", expected a list at line 1 column 23"#);
-        insta::assert_snapshot!(error(r#"{"url":"x","topics":["t"],"filter":[]}"#), @"`filter`: unknown field `filter`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `secrets`, `headers`, `schedule`, `rate_limit`, `description`, `workfront` at line 1 column 34");
+        insta::assert_snapshot!(error(r#"{"url":"x","topics":["t"],"filter":[]}"#), @"`filter`: unknown field `filter`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `authentication`, `client_certificate`, `secrets`, `signature_scheme`, `headers`, `schedule`, `rate_limit`, `description`, `workfront` at line 1 column 34");
         insta::assert_snapshot!(error(r#"{"url":"x","topics":["t"]} {}"#), @"`subscription`: trailing characters at line 1 column 28");
     }
 
@@ -187,5 +222,12 @@ mod tests {
         assert_eq!(split["X-At"], "12:30");
         assert!(headers(&["X-At".to_owned()]).is_err());
         assert!(headers(&["X-At: 1".to_owned(), "X-At: 2".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn a_password_may_have_colons() {
+        let basic = authentication("user:a:b").ok().unwrap();
+        assert_eq!(basic, json!({"basic": {"username": "user", "password": "a:b"}}));
+        assert!(authentication("user").is_err());
     }
 }

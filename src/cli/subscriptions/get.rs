@@ -8,10 +8,10 @@ use crate::{
         output::Output,
         table::Rows,
     },
-    registry::{SecretView, View},
+    registry::{CertificateView, SecretView, View},
     services::Services,
 };
-use homing_domain::id::SubscriptionId;
+use homing_domain::{id::SubscriptionId, subscription::Authentication};
 use homing_store::Page;
 
 const LIST_EXAMPLES: &str = "\
@@ -108,6 +108,8 @@ pub(super) async fn run(
         ),
         ("signed", signed(&view.secrets)),
         ("auth token", view.auth_token.unwrap_or_else(none)),
+        ("basic", view.authentication.as_ref().map(basic).unwrap_or_default()),
+        ("certificate", view.client_certificate.as_ref().map(certificate).unwrap_or_default()),
         ("headers", view.headers.into_keys().collect::<Vec<_>>().join(", ")),
         ("description", view.description.unwrap_or_default()),
         ("problem", view.filters_over_budget.as_deref().map(over_budget).unwrap_or_default()),
@@ -125,12 +127,28 @@ fn over_budget(last: &str) -> String {
 }
 
 fn signed(secrets: &[SecretView]) -> String {
-    let until = |secret: &SecretView| match &secret.expires {
-        Some(expires) => format!("one secret until {expires}"),
-        None => "one secret".to_owned(),
+    let until = |secret: &SecretView| {
+        let what = match &secret.public_key {
+            Some(key) => format!("the key pair of {key}"),
+            None => "one secret".to_owned(),
+        };
+        match &secret.expires {
+            Some(expires) => format!("{what} until {expires}"),
+            None => what,
+        }
     };
     let texts: Vec<_> = secrets.iter().map(until).collect();
     if texts.is_empty() { "no".to_owned() } else { format!("with {}", texts.join(" and ")) }
+}
+
+fn certificate(certificate: &CertificateView) -> String {
+    format!("{} until {}", certificate.subject, certificate.expires)
+}
+
+fn basic(authentication: &Authentication) -> String {
+    match authentication {
+        Authentication::Basic(basic) => format!("as `{}`", basic.username),
+    }
 }
 
 fn filters(filters: &[serde_json::Value], connector: &str) -> String {

@@ -12,17 +12,18 @@ use crate::{
     registry::OVERLAP_DEFAULT,
     services::Services,
 };
-use homing_domain::id::SubscriptionId;
+use homing_domain::{id::SubscriptionId, signature::SignatureScheme};
 
 const EXAMPLES: &str = "\
 Examples:
   homing subscriptions rotate-secret 01931f5a-9c4e-7000-8000-0123456789ab
   homing subscriptions rotate-secret 01931f5a-9c4e-7000-8000-0123456789ab --overlap 7d
   homing subscriptions rotate-secret 01931f5a-9c4e-7000-8000-0123456789ab --overlap 0s
+  homing subscriptions rotate-secret 01931f5a-9c4e-7000-8000-0123456789ab --signature-scheme v1a
 
 Prints the new secret this once. Until the overlap ends requests carry a signature by the new secret
 and one by each present secret; receivers accept either. --overlap 0s, after a leak, ends the present
-ones at once.";
+ones at once. Of a key pair (v1a) it prints the public key, with which receivers verify.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -32,6 +33,9 @@ pub(in crate::cli) struct Arguments {
     /// Keep signing with the present secrets for this time, 30d at most [default: 24h]
     #[arg(long, value_name = "TIME", value_parser = humantime_serde::re::humantime::parse_duration)]
     overlap: Option<Duration>,
+    /// Of the new secret: v1 (shared) or v1a (key pair) [default: that of the newest one]
+    #[arg(long, value_name = "SCHEME")]
+    signature_scheme: Option<SignatureScheme>,
 }
 
 pub(super) async fn run(
@@ -42,7 +46,8 @@ pub(super) async fn run(
     // Announcing the change connects, which may create queues.
     globals::remember_queues(services).await.map_err(Failure::Store)?;
     let overlap = arguments.overlap.unwrap_or(OVERLAP_DEFAULT);
-    let rotated = services.registry.rotate_secret(arguments.id, overlap).await;
+    let (id, scheme) = (arguments.id, arguments.signature_scheme);
+    let rotated = services.registry.rotate_secret(id, overlap, scheme).await;
     create::write("updated", &rotated.map_err(Failure::Registry)?, output)?;
     Ok(Exit::Done)
 }

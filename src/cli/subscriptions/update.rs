@@ -21,8 +21,9 @@ Examples:
   homing subscriptions update 01931f5a-9c4e-7000-8000-0123456789ab --clear rate_limit
 
 What is given replaces that field as a whole (all topics, all filters, all headers); the rest stays.
-A URL with another scheme, host or port is refused while a bearer token, headers or signing secrets
-are stored that were given for the present one: give new ones, or say --keep-secrets.
+A URL with another scheme, host or port is refused while a bearer token, Basic credentials, a client
+certificate, headers or signing secrets are stored that were given for the present one: give new
+ones, or say --keep-secrets.
 To replace the signing secret: `homing subscriptions rotate-secret`.";
 
 #[derive(clap::Args)]
@@ -35,13 +36,21 @@ pub(in crate::cli) struct Arguments {
     /// Set a field back; may be repeated
     #[arg(long, value_name = "FIELD", value_parser = CLEARABLE)]
     clear: Vec<String>,
-    /// Send the stored token, headers and signatures to the new URL too
+    /// Send the stored token, credentials, headers and signatures to the new URL too
     #[arg(long)]
     keep_secrets: bool,
 }
 
-const CLEARABLE: [&str; 6] =
-    ["filters", "auth_token", "headers", "schedule", "rate_limit", "description"];
+const CLEARABLE: [&str; 8] = [
+    "filters",
+    "auth_token",
+    "authentication",
+    "client_certificate",
+    "headers",
+    "schedule",
+    "rate_limit",
+    "description",
+];
 
 pub(super) async fn run(
     services: &Services,

@@ -3,6 +3,7 @@
 mod attempts;
 mod batches;
 mod connections;
+mod credentials;
 mod endpoints;
 mod events;
 mod health;

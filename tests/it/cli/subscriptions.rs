@@ -83,6 +83,32 @@ fn what_is_named_is_changed_and_a_secret_is_rotated_without_a_gap() {
 }
 
 #[test]
+fn a_key_pair_shows_its_public_key_and_credentials_their_user() {
+    let home = Home::new();
+    home.write("login", b"Aladdin:open sesame\n");
+    let add =
+        ["subscriptions", "create", "--url", "https://example.com/hook", "--topic", "order.*"];
+    let more = ["--basic-file", "login", "--signature-scheme", "v1a"];
+    let made = home.run(&[&add[..], &more[..]].concat()).done();
+    let key = made.lines().find_map(|line| line.strip_prefix("key     ")).unwrap();
+    assert!(key.starts_with("whpk_") && !made.contains("secret"), "{made}");
+    let id = made.lines().find_map(|line| line.strip_prefix("created ")).unwrap();
+    let shown = home.run(&["subscriptions", "get", id]).done();
+    assert!(shown.contains(&format!("signed       with the key pair of {key}")), "{shown}");
+    assert!(shown.contains("basic        as `Aladdin`") && !shown.contains("sesame"), "{shown}");
+    let update = |flags: &[&str]| home.run(&[&["subscriptions", "update", id], flags].concat());
+    assert_eq!(update(&["--basic", "Aladdin"]).code, 2);
+    update(&["--clear", "authentication"]).done();
+    assert!(!home.run(&["subscriptions", "get", id]).done().contains("Aladdin"));
+    let scheme = ["subscriptions", "rotate-secret", id, "--signature-scheme"];
+    let rotated = home.run(&[&scheme[..], &["v1"]].concat()).done();
+    assert!(rotated.contains("secret  whsec_"), "{rotated}");
+    let wrong = home.run(&[&scheme[..], &["v2"]].concat());
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.stderr.contains("`v1a` (Ed25519, a key pair)"), "{}", wrong.stderr);
+}
+
+#[test]
 fn another_origin_asks_for_the_secrets_anew() {
     let home = Home::new();
     let add =

@@ -44,6 +44,21 @@ async fn a_subscription_is_made_changed_tried_out_and_removed() {
     browser.follow("#rotate").await;
     assert!(browser.text("#secret").await.starts_with("whsec_"));
     browser.see("main", "until in 23 h").await;
+    browser.click("#signature_scheme option:nth-child(3)").await;
+    browser.follow("#rotate").await;
+    browser.see("main", "whpk_").await;
+
+    browser.follow("#edit").await;
+    browser.fill("#basic_username", "user").await;
+    browser.follow("#save").await;
+    browser.see("#authentication-error", "to replace both").await;
+    browser.fill("#basic_password", "a-password").await;
+    browser.follow("#save").await;
+    browser.see("#authentication-error", "either this field or `auth_token`").await;
+    browser.click("input[name=no_auth_token]").await;
+    browser.fill("#basic_password", "a-password").await;
+    browser.follow("#save").await;
+    browser.see("main", "user:****").await;
 
     browser.go("/subscriptions").await;
     browser.fill("#q", &scene.receiver.url("/shop")).await;

@@ -1,12 +1,12 @@
 //! Everything is read as it was written.
 
 use homing_domain::{clock, id::SubscriptionId, subscription::Subscription, time::UnixMillis};
-use homing_store::StoreError;
+use homing_store::{ExpiringCertificate, StoreError};
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
 use super::{
     Kept, Place,
-    samples::{insert_all, spec, subscription},
+    samples::{client_certificate, insert_all, spec, subscription},
 };
 
 /// Method: 300 random subscriptions, from which no schedule name is known to any settings.
@@ -27,6 +27,26 @@ pub(super) async fn every_field_is_read_back_as_it_was_written(place: Place) -> 
         written.push(one);
     }
     assert_eq!(store.all_subscriptions().await?.subscriptions, written);
+    Ok(())
+}
+
+pub(super) async fn certificates_are_found_before_they_expire(place: Place) -> Kept {
+    let store = place.open().await?;
+    let (without, mut with) = (subscription("a"), subscription("b"));
+    with.spec.client_certificate = Some(client_certificate());
+    insert_all(&*store, &[without, with.clone()]).await?;
+    let expires = client_certificate().expires();
+    let found = store.expiring_certificates(expires, 9).await?;
+    assert_eq!(found, []);
+    let later = expires.plus(std::time::Duration::from_millis(1));
+    let (subscription, url) = (with.id, with.spec.url.as_str().to_owned());
+    let expected = ExpiringCertificate { subscription, url, expires };
+    assert_eq!(store.expiring_certificates(later, 9).await?, [expected]);
+
+    let read = with.updated;
+    with.spec.client_certificate = None;
+    store.update_subscription(&with, read).await?;
+    assert_eq!(store.expiring_certificates(later, 9).await?, []);
     Ok(())
 }
 

@@ -13,7 +13,10 @@ use homing_domain::{
 };
 use homing_store::{Store, StoreError, settings::StoreSettings};
 
-use super::{Kept, Place, samples::subscription};
+use super::{
+    Kept, Place,
+    samples::{client_certificate, subscription},
+};
 
 impl Place {
     /// As a process that has these keys, the first of which encrypts.
@@ -35,6 +38,9 @@ fn secretive(path: &str) -> Subscription {
     let mut one = subscription(path);
     one.spec.secrets = vec![SigningSecret::from_bytes(vec![7; 32]).expect("a secret")];
     one.spec.headers.insert("x-key".to_owned(), "k".to_owned());
+    let basic = serde_json::json!({"basic": {"username": "u", "password": "p"}});
+    one.spec.authentication = serde_json::from_value(basic).ok();
+    one.spec.client_certificate = Some(client_certificate());
     one
 }
 

@@ -44,6 +44,7 @@ type Kept = Result<(), Box<dyn Error>>;
 macro_rules! conformance {
     ($($backend:ident),+) => { $(promises! { $backend:
         content: every_field_is_read_back_as_it_was_written,
+        content: certificates_are_found_before_they_expire,
         content: duplicates_are_refused_and_name_the_one_that_exists,
         content: an_update_replaces_the_spec_and_keeps_the_creation,
         content: an_update_to_a_duplicate_is_refused,

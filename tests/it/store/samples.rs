@@ -6,8 +6,11 @@ use homing_domain::{
     clock,
     filter::{Connector, FilterSet},
     id::SubscriptionId,
-    signature::SigningSecret,
-    subscription::{AuthToken, Draft, Subscription, SubscriptionSpec, Version, WorkfrontForm},
+    signature::{SignatureScheme, SigningSecret},
+    subscription::{
+        AuthToken, Authentication, BasicCredentials, ClientCertificate, ClientCertificatePem,
+        Draft, Subscription, SubscriptionSpec, Version, WorkfrontForm,
+    },
     time::UnixMillis,
 };
 use homing_store::{HeldFor, Page, Store, StoreError};
@@ -98,10 +101,31 @@ fn form() -> impl Strategy<Value = WorkfrontForm> {
     )
 }
 
+/// It expires at the beginning of 2030.
+pub(super) fn client_certificate() -> ClientCertificate {
+    const SAMPLE: &str = include_str!(
+        "../../../crates/homing-domain/src/subscription/client_certificate_sample.pem"
+    );
+    const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
+        MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n\
+        -----END PRIVATE KEY-----\n";
+    let (certificate, key) = (SAMPLE.to_owned(), KEY.to_owned());
+    ClientCertificate::new(ClientCertificatePem { certificate, key }).expect("a certificate")
+}
+
+fn authentication() -> impl Strategy<Value = Authentication> {
+    ("[^:\\pC]{1,20}", "\\PC{0,40}").prop_map(|(username, password)| {
+        Authentication::Basic(BasicCredentials { username, password })
+    })
+}
+
 /// Any terms, from which no settings know the schedule.
 pub(super) fn spec() -> impl Strategy<Value = SubscriptionSpec> {
     let secret = prop::collection::vec(any::<u8>(), 24..=64)
         .prop_map(|key| SigningSecret::from_bytes(key).expect("24 to 64 bytes"));
+    let pair = any::<[u8; 32]>()
+        .prop_map(|key| SigningSecret::new(SignatureScheme::V1a, key).expect("32 bytes"));
+    let secret = prop_oneof![secret, pair];
     let token = "\\PC{1,254}".prop_map(|text| AuthToken::try_from(text).expect("no control"));
     (
         "https://example\\.com/[a-z%?=&ä ]{0,40}",
@@ -111,7 +135,12 @@ pub(super) fn spec() -> impl Strategy<Value = SubscriptionSpec> {
         prop::collection::vec(secret, 0..3),
         prop::collection::btree_map("[a-z]{1,8}", "\\PC{0,20}", 0..4),
         prop::option::of("[a-z]{1,8}"),
-        (prop::option::of(any::<String>()), prop::option::of(form())),
+        (
+            prop::option::of(any::<String>()),
+            prop::option::of(form()),
+            prop::option::of(authentication()),
+            prop::option::of(Just(client_certificate())),
+        ),
     )
         .prop_map(|(url, topics, filters, auth_token, secrets, headers, schedule, rest)| {
             SubscriptionSpec {
@@ -119,12 +148,14 @@ pub(super) fn spec() -> impl Strategy<Value = SubscriptionSpec> {
                 url: url.parse().expect("a URL"),
                 topics: topics.iter().map(|text| text.parse().expect("a pattern")).collect(),
                 filters,
+                authentication: rest.2.filter(|_| auth_token.is_none()),
                 auth_token,
                 secrets,
                 headers,
                 schedule,
                 description: rest.0,
                 workfront: rest.1,
+                client_certificate: rest.3,
             }
         })
 }

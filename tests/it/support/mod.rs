@@ -2,6 +2,7 @@
 //! as a part of the test or as a process of its own.
 
 pub(crate) mod account;
+pub(crate) mod authority;
 pub(crate) mod broker;
 pub(crate) mod cluster;
 pub(crate) mod contract;
@@ -9,6 +10,7 @@ pub(crate) mod database;
 pub(crate) mod installation;
 pub(crate) mod livestream;
 pub(crate) mod load;
+pub(crate) mod nginx;
 pub(crate) mod node;
 pub(crate) mod process;
 pub(crate) mod proxy;

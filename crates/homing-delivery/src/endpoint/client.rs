@@ -19,6 +19,7 @@ use hyper_util::{
     client::legacy::connect::{Connection as _, HttpConnector},
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
+use rustls::ClientConfig;
 use tokio::{
     net::TcpStream,
     time::{Instant, error::Elapsed, timeout, timeout_at},
@@ -32,7 +33,7 @@ use super::{
     pool::{self, Found, Host, Opening, Pool},
     resend::{Resends, Via},
     resolve::Resolver,
-    tls::{EndpointSetupError, tls},
+    tls::{EndpointSetupError, Identity, presenting, tls},
 };
 use crate::settings::EndpointSettings;
 
@@ -67,10 +68,19 @@ pub(super) struct Client(Arc<Parts>);
 
 struct Parts {
     connector: HttpsConnector<HttpConnector<Resolver>>,
-    connect_deadline: Duration,
+    transport: Transport,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
     pool: Arc<Pool>,
+}
+
+/// The parts that clients which differ in their certificate alone have in common.
+#[derive(Clone)]
+struct Transport {
+    tcp: HttpConnector<Resolver>,
+    tls: ClientConfig,
+    connect_deadline: Duration,
+    max_connection_age: Duration,
 }
 
 /// Connecting failed. Shared by all requests that waited for the connection.
@@ -139,19 +149,31 @@ impl Client {
         tcp.set_tcp_user_timeout(Some(MAX_UNACKNOWLEDGED));
         // Shared by the addresses of a name, so that a silent one leaves time for the others.
         tcp.set_connect_timeout(Some(settings.connect_deadline));
+        Ok(Self::over(Transport {
+            tcp,
+            tls: tls(settings, &[])?,
+            connect_deadline: settings.connect_deadline,
+            max_connection_age: settings.max_connection_age,
+        }))
+    }
+
+    /// The same that presents `identity` to endpoints that ask for one, over connections of its own:
+    /// none is shared between identities, nor is a TLS session resumed by another one.
+    pub(super) fn as_identity(&self, identity: Identity) -> Self {
+        let mut transport = self.0.transport.clone();
+        presenting(&mut transport.tls, identity);
+        Self::over(transport)
+    }
+
+    fn over(transport: Transport) -> Self {
         let connector = HttpsConnectorBuilder::new()
             // It offers HTTP/2 and HTTP/1 by itself.
-            .with_tls_config(tls(settings, &[])?)
+            .with_tls_config(transport.tls.clone())
             .https_or_http()
             .enable_all_versions()
-            .wrap_connector(tcp);
-        Ok(Self(Arc::new(Parts {
-            connector,
-            connect_deadline: settings.connect_deadline,
-            http1: http1(),
-            http2: http2(),
-            pool: Pool::new(settings.max_connection_age),
-        })))
+            .wrap_connector(transport.tcp.clone());
+        let pool = Pool::new(transport.max_connection_age);
+        Self(Arc::new(Parts { connector, transport, http1: http1(), http2: http2(), pool }))
     }
 
     /// Sends the request that `build` makes until `deadline`, and resends it if it was not
@@ -275,7 +297,7 @@ impl Client {
 impl Parts {
     /// Connects within a deadline: names, TCP and TLS.
     async fn open(&self, host: &Host) -> Result<Connection, ConnectError> {
-        let opening = timeout(self.connect_deadline, self.handshake(host));
+        let opening = timeout(self.transport.connect_deadline, self.handshake(host));
         let opened: Result<_, BoxError> = match Box::pin(opening).await {
             Ok(opened) => opened,
             Err(elapsed) => Err(elapsed.into()),
@@ -295,7 +317,7 @@ impl Parts {
             let (sender, connection) = self.http2.handshake(stream).await?;
             // It ends after its last request, once the pool has dropped it.
             TokioExecutor::new().execute(async { drop(connection.await) });
-            Ok(Connection::Http2(Http2::new(sender)))
+            Ok(Connection::Http2(Http2::new(sender, first_bytes)))
         })
     }
 }

@@ -80,6 +80,7 @@ pub(super) struct Http2 {
     opened: Instant,
     /// The number of requests sent over it.
     requests: Arc<AtomicUsize>,
+    first_bytes: Arc<FirstBytes>,
 }
 
 /// The head of an answer, and access to its body.
@@ -100,6 +101,8 @@ type Unsent = TrySendError<Request<Full<Bytes>>>;
 pub(super) struct Failed {
     pub(super) error: hyper::Error,
     pub(super) failure: Failure,
+    /// The error of TLS that ended the connection, if the library above keeps only its text.
+    pub(super) tls: Option<rustls::Error>,
     /// The status, if only the rest of the head is unreadable.
     pub(super) status: Option<StatusCode>,
     /// The connection, if other requests on it would fail as well.
@@ -210,7 +213,7 @@ impl Http1 {
             true | false => Failure::Failed,
         };
         let status = error.is_parse().then(|| self.first_bytes.status()).flatten();
-        Err(Box::new(Failed { error, failure, status, connection: None }))
+        Err(Box::new(Failed { error, failure, tls: None, status, connection: None }))
     }
 }
 
@@ -237,8 +240,11 @@ fn without_user(authority: &str) -> &str {
 }
 
 impl Http2 {
-    pub(super) fn new(sender: http2::SendRequest<Full<Bytes>>) -> Self {
-        Self { sender, opened: Instant::now(), requests: Arc::default() }
+    pub(super) fn new(
+        sender: http2::SendRequest<Full<Bytes>>,
+        first_bytes: Arc<FirstBytes>,
+    ) -> Self {
+        Self { sender, opened: Instant::now(), requests: Arc::default(), first_bytes }
     }
 
     pub(super) fn is_same(&self, other: &Self) -> bool {
@@ -262,10 +268,17 @@ impl Http2 {
         let is_unsent = error.take_message().is_some();
         let error = error.into_error();
         let is_shared = self.requests.load(Ordering::Relaxed) > 1;
-        let failure =
-            if is_unsent { Failure::Unprocessed } else { Failure::of_stream(&error, is_shared) };
-        let connection = failure.concerns_others().then_some(self);
-        Err(Box::new(Failed { error, failure, status: None, connection }))
+        let tls = self.first_bytes.tls_error();
+        let failure = if tls.is_some() {
+            // An alert: the next connection would get it, too.
+            Failure::Failed
+        } else if is_unsent {
+            Failure::Unprocessed
+        } else {
+            Failure::of_stream(&error, is_shared)
+        };
+        let connection = (tls.is_some() || failure.concerns_others()).then_some(self);
+        Err(Box::new(Failed { error, failure, tls, status: None, connection }))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt::Debug, io};
 
+use hyper::StatusCode;
 use rustls::{AlertDescription, CertificateError};
 use tokio::time::error::Elapsed;
 
@@ -116,13 +117,51 @@ fn is_signature(why: &CertificateError) -> bool {
     format!("{why:?}").starts_with("UnsupportedSignatureAlgorithm")
 }
 
+/// Alerts about the certificate of the other side, which is homing's. Source: RFC 8446, 6.2.
+const OF_CERTIFICATES: [(AlertDescription, &str); 6] = [
+    (AlertDescription::BadCertificate, "it cannot be verified"),
+    (AlertDescription::UnsupportedCertificate, "it is of a kind that is not supported"),
+    (AlertDescription::CertificateRevoked, "it was revoked"),
+    (AlertDescription::CertificateExpired, "it has expired, or is not valid yet"),
+    (AlertDescription::CertificateUnknown, "for a reason that is not said"),
+    (AlertDescription::UnknownCA, "its authority is not known there"),
+];
+
+/// The reason of an answer that is about the client certificate: nginx ends the handshake well, and
+/// answers the request with a page of its own. Source: nginx, `ngx_http_special_response.c`, 495 and
+/// 496, tried with 1.22.
+pub(super) fn refused_certificate(status: StatusCode, body: &[u8]) -> Option<&'static str> {
+    if status != StatusCode::BAD_REQUEST {
+        return None;
+    }
+    let says = |text: &[u8]| body.windows(text.len()).any(|part| part == text);
+    if says(b"No required SSL certificate was sent") {
+        Some("it wants a client certificate; give the subscription one (`client_certificate`)")
+    } else if says(b"The SSL certificate error") {
+        Some(
+            "it does not accept the client certificate: expired, revoked, or of an authority that it \
+             does not trust; give the subscription another one (`client_certificate`)",
+        )
+    } else {
+        None
+    }
+}
+
 fn alerted(alert: AlertDescription) -> String {
     if alert == AlertDescription::HandshakeFailure {
-        "no cipher or key in common, or it wants a client certificate".to_owned()
+        "no cipher or key in common, or it wants a client certificate \
+         (`client_certificate` of the subscription)"
+            .to_owned()
     } else if alert == AlertDescription::ProtocolVersion {
         "it speaks no TLS from 1.2 on".to_owned()
     } else if alert == AlertDescription::CertificateRequired {
-        "it wants a client certificate".to_owned()
+        "it wants a client certificate; give the subscription one (`client_certificate`)".to_owned()
+    } else if let Some((_, why)) = OF_CERTIFICATES.iter().find(|(of, _)| *of == alert) {
+        // Some servers say so, too, where none was presented.
+        format!(
+            "it does not accept the client certificate, or wants one: {why} (`client_certificate` \
+             of the subscription)"
+        )
     } else if alert == AlertDescription::UnrecognisedName {
         "it knows no such host".to_owned()
     } else {
@@ -169,6 +208,8 @@ mod tests {
             Error::InvalidCertificate(CertificateError::UnknownRevocationStatus),
             Error::InvalidCertificate(other),
             Error::AlertReceived(AlertDescription::HandshakeFailure),
+            Error::AlertReceived(AlertDescription::CertificateRequired),
+            Error::AlertReceived(AlertDescription::CertificateRevoked),
             Error::AlertReceived(AlertDescription::InternalError),
             Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon),
             Error::PeerMisbehaved(PeerMisbehaved::TooMuchEarlyDataReceived),
@@ -184,7 +225,9 @@ mod tests {
         its certificate is for another name
         its certificate is not accepted: unknown revocation status
         its certificate is not accepted: other
-        the endpoint ends the TLS handshake: no cipher or key in common, or it wants a client certificate
+        the endpoint ends the TLS handshake: no cipher or key in common, or it wants a client certificate (`client_certificate` of the subscription)
+        the endpoint ends the TLS handshake: it wants a client certificate; give the subscription one (`client_certificate`)
+        the endpoint ends the TLS handshake: it does not accept the client certificate, or wants one: it was revoked (`client_certificate` of the subscription)
         the endpoint ends the TLS handshake: internal error
         it does not speak TLS as homing does: no cipher suites in common
         it breaks the rules of TLS: too much early data received

@@ -34,6 +34,8 @@ struct First {
     total: usize,
     /// True if the client has read the head of a final answer.
     is_answered: bool,
+    /// The error of TLS with which the connection ended: libraries above keep only its text.
+    tls: Option<rustls::Error>,
 }
 
 impl FirstBytes {
@@ -45,6 +47,11 @@ impl FirstBytes {
     /// Notes that the client has read the head of a final answer: what follows is its body.
     pub(super) fn answered(&self) {
         self.0.lock().is_answered = true;
+    }
+
+    /// The error of TLS with which the connection ended.
+    pub(super) fn tls_error(&self) -> Option<rustls::Error> {
+        self.0.lock().tls.clone()
     }
 
     /// True if nothing was received.
@@ -122,6 +129,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for RecordingStream<S> {
         }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if let Poll::Ready(Err(error)) = &polled {
+            let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            self.first_bytes.0.lock().tls = tls.cloned();
+        }
         self.turn = match buffer.filled().get(before..) {
             Some(came @ [_, ..]) => {
                 self.first_bytes.note(came);

@@ -16,7 +16,8 @@
 //!
 //! `address` decides which addresses may be called, `resolve` enforces it and `dns` looks names up,
 //! within `places`. `request` builds (and `rehearse` does so before there is an event), `client`
-//! sends, over a `connection` that `pool` keeps, and resends where `resend` allows it. `classify`
+//! sends, over a `connection` that `pool` keeps, and resends where `resend` allows it; `identities`
+//! has a client for each client certificate. `classify`
 //! reads the answer, `describe` describes errors. `payload` makes what is kept of an attempt, without
 //! `secrets`.
 
@@ -24,9 +25,7 @@ use std::{cell::LazyCell, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{
-    HeaderMap, Request, StatusCode, body::Body as _, header::LOCATION, http::uri::InvalidUri,
-};
+use hyper::{HeaderMap, Request, StatusCode, body::Body as _, header::LOCATION};
 use ipnet::IpNet;
 use tokio::time::{Instant, timeout_at};
 
@@ -35,7 +34,7 @@ use homing_domain::{
     delivery::Delivery,
     outcome::{Obstacle, Outcome, Phase},
     payload::Payload,
-    subscription::{Subscription, UnfitEvent},
+    subscription::{Subscription, certificate_expiry},
     time::UnixMillis,
 };
 
@@ -46,7 +45,9 @@ mod client;
 mod collector;
 mod connection;
 mod dns;
+mod error;
 mod first_bytes;
+mod identities;
 mod management;
 mod payload;
 mod places;
@@ -63,15 +64,18 @@ mod tests;
 
 use client::{BoxError, Client, SendError};
 use connection::{Answer, Failed};
-use describe::describe;
+use describe::{describe, refused_certificate};
 use dns::Dns;
+use identities::Identities;
 use payload::AnswerRead;
 use pool::Host;
 use secrets::{Secrets, without_query};
+use tls::common_identity;
 
 pub use address::{allowed, literal};
 pub use classify::retry_after;
 pub use collector::{Collector, CollectorError};
+pub use error::RequestError;
 pub use management::{Management, ManagementError, Policed};
 pub use payload::PayloadRule;
 pub use rehearse::rehearse;
@@ -80,12 +84,15 @@ pub use tls::{EndpointSetupError, tls};
 /// Calls endpoints. Cheap to clone; clones share their connections.
 #[derive(Clone)]
 pub struct Endpoints {
+    /// Presents no certificate, or that of the settings.
     client: Client,
+    identities: Arc<Identities>,
     networks: Arc<[IpNet]>,
     deadline: Duration,
     max_response_bytes: usize,
     max_message_bytes: usize,
     payloads: PayloadRule,
+    certificate_expires: Option<UnixMillis>,
 }
 
 /// The result of one attempt.
@@ -98,7 +105,8 @@ pub struct Attempted {
     /// The part of the response's body that was read, at most `endpoint.max_response_bytes` bytes;
     /// where it repeats a secret of the request, that is masked.
     pub response: Bytes,
-    /// The reason for an incomplete answer, or the target of a redirect, as text for operators.
+    /// The reason for an incomplete answer, the target of a redirect, or advice about a client
+    /// certificate that was refused, as text for operators.
     /// Bounded, without the URL.
     pub cause: Option<String>,
     /// The request and the answer, if they are to be kept.
@@ -112,61 +120,11 @@ struct Sent<'a> {
     now: UnixMillis,
 }
 
-/// The reason for making no attempt: our own fault, never the endpoint's.
-#[derive(Debug, thiserror::Error)]
-pub enum RequestError {
-    /// A header that HTTP cannot carry. Permanent.
-    #[error("header `{name}` cannot be sent: its name or value is not one")]
-    Header {
-        /// The header's name.
-        name: String,
-    },
-    /// An event that does not fit the subscription's form. Permanent.
-    #[error("the event cannot be sent in Workfront's form")]
-    Unfit(#[source] UnfitEvent),
-    /// A message in the subscription's form that is larger than its event may be. Permanent.
-    #[error(
-        "in Workfront's form it has {bytes} bytes, and a message has at most {max} \
-         (`worker.max_event_bytes`)"
-    )]
-    TooLarge {
-        /// The bytes of the message.
-        bytes: usize,
-        /// The most that a message has.
-        max: usize,
-    },
-    /// A key in place of the URL. Permanent.
-    #[error("`{0}` is the key of another pool's jobs, and no URL that a webhook can be sent to")]
-    Key(String),
-    /// A URL that HTTP cannot carry. Permanent.
-    #[error("the subscription's URL cannot be called: give it another one")]
-    Url(#[source] InvalidUri),
-    /// The client rejects this request. Permanent.
-    #[error("the request cannot be sent")]
-    Unsendable(#[source] BoxError),
-    /// No file descriptors or memory left for a connection. May pass.
-    #[error("this process has no resources left for a connection")]
-    Resources(#[source] BoxError),
-    /// The name was not looked up: no name server is available, or too many lookups are running.
-    /// May pass.
-    #[error("the name was not looked up ({})", describe(&**.0))]
-    Lookup(BoxError),
-}
-
-impl RequestError {
-    /// True if the error may pass by itself, soon.
-    #[must_use]
-    pub fn may_pass(&self) -> bool {
-        match self {
-            Self::Resources(_) | Self::Lookup(_) => true,
-            Self::Header { .. }
-            | Self::Unfit(_)
-            | Self::TooLarge { .. }
-            | Self::Key(_)
-            | Self::Url(_)
-            | Self::Unsendable(_) => false,
-        }
-    }
+/// Where a connection came from, and goes back to.
+#[derive(Clone, Copy)]
+struct Origin<'a> {
+    client: &'a Client,
+    host: &'a Host,
 }
 
 impl Endpoints {
@@ -179,14 +137,25 @@ impl Endpoints {
         let networks: Arc<[IpNet]> =
             settings.networks().map_err(EndpointSetupError::Settings)?.into();
         let resolver = resolve::Resolver::new(Arc::clone(&networks), names(settings)?);
+        let client = Client::new(settings, resolver)?;
+        let common = common_identity(settings)?;
+        let certificate = common.as_ref().and_then(|identity| identity.cert.first());
         Ok(Self {
-            client: Client::new(settings, resolver)?,
+            certificate_expires: certificate.and_then(|it| certificate_expiry(it)),
+            identities: Identities::new(client.clone()),
+            client: common.map_or_else(|| client.clone(), |identity| client.as_identity(identity)),
             networks,
             deadline: settings.deadline,
             max_response_bytes: settings.max_response_bytes,
             max_message_bytes: usize::MAX,
             payloads: PayloadRule::default(),
         })
+    }
+
+    /// The expiry of the client certificate of the settings; `None`: there is none.
+    #[must_use]
+    pub fn certificate_expires(&self) -> Option<UnixMillis> {
+        self.certificate_expires
     }
 
     /// The same, with payloads of attempts in their results.
@@ -232,9 +201,14 @@ impl Endpoints {
         // its permit no longer than one that sends none.
         let deadline = Instant::now() + self.deadline;
         let build = || self.build(&sent);
-        let attempted = match self.client.send(build, deadline).await? {
+        let certificate = subscription.spec.client_certificate.as_ref();
+        let own = certificate.map(|certificate| self.identities.client(certificate)).transpose();
+        let own = own.map_err(RequestError::Certificate)?;
+        let client = own.as_ref().unwrap_or(&self.client);
+        let attempted = match client.send(build, deadline).await? {
             Ok((answer, host)) => {
-                return Ok(self.read_response(answer, &host, deadline, &sent).await);
+                let origin = Origin { client, host: &host };
+                return Ok(self.read_response(answer, origin, deadline, &sent).await);
             }
             Err(SendError::Connect(error)) => Attempted::failed(error.into()),
             Err(SendError::ConnectTimeout(elapsed)) => {
@@ -270,7 +244,7 @@ impl Endpoints {
     async fn read_response(
         &self,
         mut answer: Answer,
-        host: &Host,
+        origin: Origin<'_>,
         deadline: Instant,
         sent: &Sent<'_>,
     ) -> Attempted {
@@ -280,6 +254,7 @@ impl Endpoints {
         let mut read = Vec::new();
         let ended = timeout_at(deadline, self.read(&mut answer, &mut read)).await;
         let is_complete = matches!(ended, Ok(Ok(())));
+        let moved = moved.or_else(|| refused_certificate(status, &read).map(str::to_owned));
         let (outcome, cause) = match ended {
             Ok(Ok(())) => (outcome, moved),
             // The status decides about the event: what follows cannot change it, and its requests
@@ -297,7 +272,7 @@ impl Endpoints {
         let is_kept = self.payloads.keeps(outcome.is_accepted());
         let headers = is_kept.then(|| answer.head.headers.clone());
         if is_complete {
-            self.client.give_back(host, answer).await;
+            origin.client.give_back(origin.host, answer).await;
         }
         // What follows has no part in the exchange: the connection serves others meanwhile.
         let is_cut = read.len() >= self.max_response_bytes;
@@ -369,6 +344,9 @@ impl Attempted {
 
     /// There was no readable answer, but its status may be known.
     fn unread(failed: Failed, now: UnixMillis) -> Result<Self, RequestError> {
+        if let Some(tls) = failed.tls {
+            return Self::failed(tls.into());
+        }
         let Some(status) = failed.status else { return Self::failed(failed.error.into()) };
         let outcome = classify::outcome_of(status, &HeaderMap::new(), now);
         Ok(Self::silent(outcome, &failed.error))

@@ -1,5 +1,5 @@
-//! Builds a subscription's request before there is an event, so that unsendable values are refused
-//! when they are set.
+//! Builds a subscription's request before there is an event, so that unsendable values, and a client
+//! certificate that cannot be presented, are refused when they are set.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use hyper::{Request, header::AUTHORIZATION};
 use rustls::pki_types::ServerName;
 use url::Host;
 
-use super::{RequestError, request};
+use super::{RequestError, request, tls::identity};
 use homing_domain::{
     delivery::{Delivery, Progress},
     event::{CONTENT_TYPE_DEFAULT, Event},
@@ -37,6 +37,9 @@ pub fn rehearse(subscription: &Subscription) -> Result<(), FieldError> {
     let delivery = Delivery::new(Arc::new(event), subscription.id, Progress::default());
     let request = request::build(&delivery, subscription, UnixMillis::new(0));
     let request = request.map_err(|error| refused(&error, subscription))?;
+    if let Some(certificate) = &subscription.spec.client_certificate {
+        identity(certificate.reveal())?;
+    }
     address(&request, subscription)?;
     headers(&request, subscription)
 }
@@ -48,10 +51,18 @@ fn refused(error: &RequestError, subscription: &Subscription) -> FieldError {
         }
         RequestError::Key(_) => FieldError::new("url", error),
         RequestError::Header { name } if *name == AUTHORIZATION.as_str() => {
-            let of_token = subscription.spec.auth_token.is_some();
-            FieldError::new(if of_token { "auth_token" } else { "headers.authorization" }, error)
+            let spec = &subscription.spec;
+            let field = if spec.auth_token.is_some() {
+                "auth_token"
+            } else if spec.authentication.is_some() {
+                "authentication"
+            } else {
+                "headers.authorization"
+            };
+            FieldError::new(field, error)
         }
         RequestError::Header { name } => FieldError::new(format!("headers.{name}"), error),
+        RequestError::Certificate(error) => error.clone(),
         RequestError::Unfit(_)
         | RequestError::TooLarge { .. }
         | RequestError::Unsendable(_)

@@ -126,6 +126,10 @@ fn headers(
         let bearer = sensitive(&format!("Bearer {}", token.reveal().trim_ascii()))
             .ok_or_else(|| RequestError::Header { name: AUTHORIZATION.to_string() })?;
         headers.insert(AUTHORIZATION, bearer);
+    } else if let Some(authentication) = &spec.authentication {
+        let authorization = sensitive(&authentication.authorization())
+            .ok_or_else(|| RequestError::Header { name: AUTHORIZATION.to_string() })?;
+        headers.insert(AUTHORIZATION, authorization);
     }
     if let Some(trace) = &delivery.trace {
         headers.insert(TRACE_PARENT, value(&TRACE_PARENT, &trace.to_string())?);
@@ -236,6 +240,18 @@ mod tests {
         assert_eq!(signatures.split(' ').filter(|text| text.starts_with("v1,")).count(), 2);
         let debug = format!("{:?}", request.headers());
         assert!(!debug.contains("geheim") && !debug.contains("payroll"), "{debug}");
+    }
+
+    #[test]
+    fn basic_credentials_are_sent_and_kept_out_of_logs() {
+        let changes = serde_json::json!({
+            "authentication": {"basic": {"username": "Aladdin", "password": "open sesame"}},
+        });
+        let request = built(("order.paid", "application/json"), &changes);
+        let expected = "authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==".to_owned();
+        assert!(texts(&request).contains(&expected));
+        let debug = format!("{:?}", request.headers());
+        assert!(!debug.contains("QWxhZGRpb"), "{debug}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Secrets of a request that its endpoint repeats, and masks in place of them.
 //!
-//! Found are the token and the subscription's own headers, in clear, escaped for JSON and
+//! Found are the token, Basic credentials and the subscription's own headers, in clear, escaped for JSON and
 //! percent-encoded, a credential also by its words and without its Basic encoding; and signatures, by
 //! their form. Other encodings of a secret are not found.
 
@@ -44,6 +44,9 @@ impl Secrets {
         let mut secrets = Vec::new();
         if let Some(token) = &spec.auth_token {
             add_credential(&mut secrets, token.reveal());
+        }
+        if let Some(authentication) = &spec.authentication {
+            add_credential(&mut secrets, &authentication.authorization());
         }
         for (name, value) in &spec.headers {
             if is_secret(name) {
@@ -116,7 +119,9 @@ fn is_letter(byte: u8) -> bool {
 /// The length of the signature at the beginning of `text`, whatever it signs: computing those that
 /// were sent anew would cost as much as signing. Source: Standard Webhooks specification 1.0.
 fn signature(text: &[u8], is_cut: bool) -> Option<usize> {
-    let rest = text.strip_prefix(b"v1,").or_else(|| text.strip_prefix(b"v1%2C"))?;
+    let rest = text.strip_prefix(b"v1")?;
+    let rest = rest.strip_prefix(b"a").unwrap_or(rest);
+    let rest = rest.strip_prefix(b",").or_else(|| rest.strip_prefix(b"%2C"))?;
     let is_other = |byte: &u8| !byte.is_ascii_alphanumeric() && !b"+/=\\%".contains(byte);
     let end = rest.iter().position(is_other);
     let length = end.unwrap_or(rest.len());
@@ -250,6 +255,21 @@ mod tests {
     }
 
     #[test]
+    fn a_password_is_found_alone_and_in_the_header() {
+        let secrets = secrets(&serde_json::json!({
+            "authentication": {"basic": {"username": "user", "password": "pass/word"}},
+        }));
+        for (text, expected) in [
+            ("authorization: Basic dXNlcjpwYXNzL3dvcmQ=", "authorization: ****"),
+            ("user:pass/word is wrong", "**** is wrong"),
+            ("?password=pass%2Fword", "?password=****"),
+            ("no user 'user'", "no user 'user'"),
+        ] {
+            assert_eq!(secrets.masked_text(text.as_bytes()), expected);
+        }
+    }
+
+    #[test]
     fn the_longest_secret_is_masked_as_a_whole() {
         let secrets = secrets(&serde_json::json!({
             "auth_token": "acme",
@@ -289,7 +309,9 @@ mod tests {
             let masked = secrets.masked_text(format!("got {text} v1,{tag}.").as_bytes());
             assert_eq!(masked, "got **** ****.");
         }
-        assert_eq!(secrets.masked_text(b"v1,v2, v1,3"), "v1,v2, v1,3");
+        let pair = format!("v1a,{tag}{tag} v1a%2C{tag}{tag}");
+        assert_eq!(secrets.masked_text(pair.as_bytes()), "**** ****");
+        assert_eq!(secrets.masked_text(b"v1,v2, v1,3 v1a,v2"), "v1,v2, v1,3 v1a,v2");
     }
 
     #[test]

@@ -38,6 +38,10 @@ pub struct EndpointSettings {
     pub dns_servers: Vec<String>,
     /// A PEM file with further certificate authorities; empty: none.
     pub ca_file: String,
+    /// A PEM file with the client certificate for endpoints; empty: none.
+    pub client_certificate_file: String,
+    /// A PEM file with its private key.
+    pub client_key_file: String,
 }
 
 impl EndpointSettings {

@@ -17,10 +17,17 @@ use super::{
     url::EndpointUrl,
 };
 
+mod authentication;
+mod client_certificate;
 mod draft;
+mod secretive;
 mod workfront;
 mod wrong;
 
+pub use authentication::{Authentication, BasicCredentials};
+pub use client_certificate::{
+    CertificateId, ClientCertificate, ClientCertificatePem, certificate_expiry,
+};
 pub use draft::{Draft, FieldError, MAX_SECRETS};
 pub use workfront::{
     BOTH_VERSIONS, EVENT_TYPES, OBJ_CODES, UnfitEvent, Version, VersionError, WorkfrontForm,
@@ -52,6 +59,10 @@ pub struct SubscriptionSpec {
     pub filters: FilterSet,
     /// Sent as `Authorization: Bearer`.
     pub auth_token: Option<AuthToken>,
+    /// Sent in `Authorization` in place of a token.
+    pub authentication: Option<Authentication>,
+    /// Presented in the TLS handshake.
+    pub client_certificate: Option<ClientCertificate>,
     /// All of them sign, so that a secret can be replaced without a gap.
     pub secrets: Vec<SigningSecret>,
     /// Sent with every request.

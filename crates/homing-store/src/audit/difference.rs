@@ -6,7 +6,7 @@ use homing_domain::{
     audit::from_to,
     circuit::{CircuitTransition, Turn},
     signature::SigningSecret,
-    subscription::{Subscription, SubscriptionSpec},
+    subscription::{Authentication, ClientCertificate, Subscription, SubscriptionSpec},
     topic::TopicPattern,
 };
 
@@ -21,11 +21,15 @@ type Field = (
 );
 
 /// Every field of a specification. Secrets are compared as they are, and shown masked.
-const FIELDS: [Field; 10] = [
+const FIELDS: [Field; 12] = [
     ("url", |spec| spec.url.as_str().into(), |one, other| one.url == other.url),
     ("topics", topics, |one, other| one.topics == other.topics),
     ("filters", filters, |one, other| one.filters == other.filters),
     ("auth_token", auth_token, |one, other| one.auth_token == other.auth_token),
+    ("authentication", authentication, |one, other| one.authentication == other.authentication),
+    ("client_certificate", client_certificate, |one, other| {
+        one.client_certificate == other.client_certificate
+    }),
     ("secrets", secrets, |one, other| one.secrets == other.secrets),
     ("headers", headers, |one, other| one.headers == other.headers),
     ("schedule", |spec| json!(spec.schedule), |one, other| one.schedule == other.schedule),
@@ -52,6 +56,16 @@ fn filters(spec: &SubscriptionSpec) -> Value {
 
 fn auth_token(spec: &SubscriptionSpec) -> Value {
     json!(spec.auth_token.as_ref().map(|_| MASK))
+}
+
+fn authentication(spec: &SubscriptionSpec) -> Value {
+    let shown = |it: &Authentication| Map::from_iter([(it.name().to_owned(), json!(MASK))]);
+    json!(spec.authentication.as_ref().map(shown))
+}
+
+fn client_certificate(spec: &SubscriptionSpec) -> Value {
+    let shown = |it: &ClientCertificate| format!("{}, until {}", it.subject(), it.expires());
+    json!(spec.client_certificate.as_ref().map(shown))
 }
 
 fn secrets(spec: &SubscriptionSpec) -> Value {
@@ -131,10 +145,12 @@ mod tests {
         let after = spec(|draft| {
             draft.secrets = Some(vec![SigningSecret::from_bytes(vec![8; 32]).unwrap().reveal()]);
             draft.headers = BTreeMap::from([("x-key".to_owned(), "hidden-value".to_owned())]);
-            draft.auth_token = Some("token-of-after-efgh".to_owned());
+            draft.auth_token = None;
+            let basic = json!({"basic": {"username": "hidden", "password": "hidden"}});
+            draft.authentication = Some(serde_json::from_value(basic).unwrap());
         });
         let difference = of_specs(Some(&before), Some(&after));
-        insta::assert_snapshot!(Value::from(difference), @r#"{"auth_token":{"after":"****","before":"****"},"headers":{"after":{"x-key":"****"},"before":{}},"secrets":{"after":["****"],"before":["****"]}}"#);
+        insta::assert_snapshot!(Value::from(difference), @r#"{"auth_token":{"after":null,"before":"****"},"authentication":{"after":{"basic":"****"},"before":null},"headers":{"after":{"x-key":"****"},"before":{}},"secrets":{"after":["****"],"before":["****"]}}"#);
     }
 
     #[test]

@@ -142,6 +142,7 @@ async fn a_row_that_cannot_be_read_is_named_and_harms_no_other() {
         "UPDATE subscriptions SET filters = '{\"a\": ' WHERE rowid = 2",
         "UPDATE subscriptions SET filter_connector = 'XOR' WHERE rowid = 2",
         "UPDATE subscriptions SET auth_token = 'token-that-no-one-may-see' WHERE rowid = 2",
+        "UPDATE subscriptions SET authentication = auth_token WHERE rowid = 2",
         "UPDATE subscriptions SET secrets = substr(secrets, 1, 40) WHERE rowid = 2",
         "UPDATE subscriptions SET headers = secrets WHERE rowid = 2",
         "UPDATE subscriptions SET headers = 'v1.0123456789abcdef.AAAA' WHERE rowid = 2",
@@ -178,6 +179,7 @@ async fn a_row_that_cannot_be_read_is_named_and_harms_no_other() {
     subscription … cannot be read, and its events wait: `filters`: is not a list; set this field anew (`homing subscriptions update`), or remove the subscription
     subscription … cannot be read, and its events wait: `filter_connector`: is neither AND nor OR; set this field anew (`homing subscriptions update`), or remove the subscription
     subscription … cannot be read, and its events wait: `auth_token`: is not encrypted; set this field anew (`homing subscriptions update`), or remove the subscription
+    subscription … cannot be read, and its events wait: `authentication`: cannot be decrypted: it was changed, or belongs to another row; set this field anew (`homing subscriptions update`), or remove the subscription
     subscription … cannot be read, and its events wait: `secrets`: cannot be decrypted: it was changed, or belongs to another row; set this field anew (`homing subscriptions update`), or remove the subscription
     subscription … cannot be read, and its events wait: `headers`: cannot be decrypted: it was changed, or belongs to another row; set this field anew (`homing subscriptions update`), or remove the subscription
     subscription … cannot be read, and its events wait: `headers`: is encrypted with key 0123456789abcdef, which is not among `store.encryption_keys`; set this field anew (`homing subscriptions update`), or remove the subscription

@@ -102,8 +102,11 @@ impl CreateRequest {
             filters: self.filters.into_iter().map(with_comparison).collect(),
             filter_connector: self.filter_connector,
             auth_token: Some(self.auth_token),
+            authentication: None,
+            client_certificate: None,
             // This API cannot show a secret; `rotate-secret` creates one.
             secrets: Some(Vec::new()),
+            signature_scheme: None,
             headers: BTreeMap::new(),
             schedule: None,
             rate_limit: None,

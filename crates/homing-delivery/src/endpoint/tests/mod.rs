@@ -9,6 +9,7 @@ use super::*;
 use homing_domain::clock;
 
 pub(crate) mod samples;
+mod identities;
 mod kept;
 mod lenient;
 mod names;

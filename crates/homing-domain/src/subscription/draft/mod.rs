@@ -10,12 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    AuthToken, SubscriptionSpec, WorkfrontForm,
+    AuthToken, Authentication, ClientCertificate, ClientCertificatePem, SubscriptionSpec,
+    WorkfrontForm,
     wrong::{FieldErrors, Wrong, all},
 };
 use crate::{
     filter::{Connector, FilterSet},
-    signature::SigningSecret,
+    signature::{SignatureScheme, SigningSecret},
     topic::TopicPattern,
 };
 
@@ -39,9 +40,21 @@ pub struct Draft {
     /// Sent as `Authorization: Bearer`.
     #[serde(default)]
     pub auth_token: Option<String>,
-    /// Signing secrets, `whsec_…`. Absent: one is generated. Empty: requests are not signed.
+    /// Sent as `Authorization` in place of a token: `{"basic": {"username": …, "password": …}}`.
+    #[serde(default)]
+    pub authentication: Option<Authentication>,
+    /// The client certificate that is presented to the endpoint: `{"certificate": …, "key": …}`, both
+    /// in PEM.
+    #[serde(default)]
+    pub client_certificate: Option<ClientCertificatePem>,
+    /// Signing secrets, `whsec_…` (scheme `v1`) or `whsk_…` (`v1a`). Absent: one is generated. Empty:
+    /// requests are not signed.
     #[serde(default)]
     pub secrets: Option<Vec<String>>,
+    /// The scheme of the signing secret that is generated; `v1` by default. Only for a new
+    /// subscription without `secrets`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature_scheme: Option<SignatureScheme>,
     /// Sent with every request.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
@@ -117,7 +130,10 @@ impl Draft {
             filters: Vec::new(),
             filter_connector: Connector::default(),
             auth_token: None,
+            authentication: None,
+            client_certificate: None,
             secrets: None,
+            signature_scheme: None,
             headers: BTreeMap::new(),
             schedule: None,
             rate_limit: None,
@@ -144,6 +160,8 @@ impl Draft {
             wrong.take(self.workfront.iter().try_for_each(|form| form.check(topics)));
         }
         let auth_token = wrong.take(self.auth_token());
+        let authentication = wrong.take(self.authentication());
+        let client_certificate = wrong.take(self.client_certificate());
         let secrets = wrong.take_all(self.secrets());
         let headers = wrong.take_all(self.headers());
         let schedule = wrong.take(self.schedule(schedules));
@@ -155,6 +173,8 @@ impl Draft {
                 topics: topics?,
                 filters: filters?,
                 auth_token: auth_token?,
+                authentication: authentication?,
+                client_certificate: client_certificate?,
                 secrets: secrets?,
                 headers: headers?,
                 schedule: schedule?,
@@ -206,6 +226,24 @@ impl Draft {
             .transpose()
     }
 
+    fn authentication(&self) -> Result<Option<Authentication>, FieldError> {
+        let Some(authentication) = &self.authentication else { return Ok(None) };
+        if self.auth_token.is_some() {
+            let message = "set either this field or `auth_token`: both are sent in `Authorization`";
+            return Err(FieldError::new("authentication", message));
+        }
+        authentication.check().map(|()| self.authentication.clone())
+    }
+
+    fn client_certificate(&self) -> Result<Option<ClientCertificate>, FieldError> {
+        let Some(pem) = &self.client_certificate else { return Ok(None) };
+        if !self.url.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:")) {
+            let message = "is presented over TLS; the URL has to begin with `https://`";
+            return Err(FieldError::new("client_certificate", message));
+        }
+        ClientCertificate::new(pem.clone()).map(Some)
+    }
+
     fn secrets(&self) -> Result<Vec<SigningSecret>, Vec<FieldError>> {
         let secrets = self.secrets.as_deref().unwrap_or_default();
         if secrets.len() > MAX_SECRETS {
@@ -223,11 +261,16 @@ impl Draft {
             let message = format!("{} headers; at most {MAX_HEADERS}", self.headers.len());
             return Err(vec![FieldError::new("headers", message)]);
         }
+        let authorized_by = if self.auth_token.is_some() {
+            Some("auth_token")
+        } else {
+            self.authentication.is_some().then_some("authentication")
+        };
         let mut seen = BTreeSet::new();
         all(self.headers.iter().map(|(name, value)| {
             let (name, value) = (name.to_ascii_lowercase(), trimmed(value));
             let wrong = |message| FieldError::new(format!("headers.{name}"), message);
-            check_header(&name, &value, self.auth_token.is_some()).map_err(wrong)?;
+            check_header(&name, &value, authorized_by).map_err(wrong)?;
             if !seen.insert(name.clone()) {
                 return Err(wrong("is given twice: case makes no difference".to_owned()));
             }
@@ -281,7 +324,10 @@ impl From<&SubscriptionSpec> for Draft {
             filters: spec.filters.to_json(),
             filter_connector: spec.filters.connector(),
             auth_token: spec.auth_token.as_ref().map(|token| token.reveal().to_owned()),
+            authentication: spec.authentication.clone(),
+            client_certificate: spec.client_certificate.as_ref().map(|it| it.reveal().clone()),
             secrets: Some(spec.secrets.iter().map(SigningSecret::reveal).collect()),
+            signature_scheme: None,
             headers: spec.headers.clone(),
             schedule: spec.schedule.clone(),
             rate_limit: spec.rate_limit.map(NonZeroU32::get),
@@ -312,8 +358,8 @@ fn refuse_old_state_on_create(
     }
 }
 
-/// `name` is in lower case.
-fn check_header(name: &str, value: &str, has_auth_token: bool) -> Result<(), String> {
+/// `name` is in lower case; `authorized_by` is the field that is sent as `authorization`.
+fn check_header(name: &str, value: &str, authorized_by: Option<&str>) -> Result<(), String> {
     let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     if name.is_empty() || !name.chars().all(is_token) {
         return Err("not a header name".to_owned());
@@ -323,8 +369,10 @@ fn check_header(name: &str, value: &str, has_auth_token: bool) -> Result<(), Str
     {
         return Err("this header is set by homing".to_owned());
     }
-    if name == "authorization" && has_auth_token {
-        return Err("set either this header or `auth_token`".to_owned());
+    if name == "authorization"
+        && let Some(field) = authorized_by
+    {
+        return Err(format!("set either this header or `{field}`"));
     }
     if name.len().saturating_add(value.len()) > MAX_HEADER_BYTES {
         return Err(format!("name and value have more than {MAX_HEADER_BYTES} bytes"));

@@ -59,6 +59,9 @@ fn a_built_specification_can_be_changed_and_built_again() {
     }))
     .unwrap();
     assert_eq!(Draft::from(&spec).build(&["fast"]), Ok(spec));
+    let basic = json!({"basic": {"username": "u", "password": "p"}});
+    let spec = build(&json!({"authentication": basic})).unwrap();
+    assert_eq!(Draft::from(&spec).build(&[]), Ok(spec));
 }
 
 #[test]
@@ -78,6 +81,17 @@ fn errors_name_the_field() {
     assert_eq!(field(json!({"workfront": {"obj_id": ""}})), "workfront.obj_id");
     let bad = json!([{"fieldName": "name", "fieldValue": 1, "comparison": "equals"}]);
     assert_eq!(field(json!({"filters": bad})), "filters[0].comparison");
+}
+
+#[test]
+fn a_request_is_authorized_in_one_way() {
+    let basic = |username| json!({"basic": {"username": username, "password": "p"}});
+    let built = |changes| build(&changes).map(drop).map_err(|error| error.to_string());
+    assert_eq!(built(json!({"authentication": basic("u")})), Ok(()));
+    insta::assert_snapshot!(built(json!({"authentication": basic("u:")})).unwrap_err(), @"`authentication.basic.username`: a user name has no colon: it ends there");
+    insta::assert_snapshot!(built(json!({"authentication": basic("u"), "auth_token": "t"})).unwrap_err(), @"`authentication`: set either this field or `auth_token`: both are sent in `Authorization`");
+    let header = json!({"authorization": "Basic eDp5"});
+    insta::assert_snapshot!(built(json!({"authentication": basic("u"), "headers": header})).unwrap_err(), @"`headers.authorization`: set either this header or `authentication`");
 }
 
 #[test]

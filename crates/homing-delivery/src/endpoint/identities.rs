@@ -1,0 +1,100 @@
+//! Clients by the certificate that they present: connections belong to one identity.
+//!
+//! Endpoints to which no certificate of a subscription is presented never come here.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+use super::{client::Client, tls::identity};
+use homing_domain::subscription::{CertificateId, ClientCertificate, FieldError};
+
+/// A client that was not used for so long is dropped; its connections were closed before.
+const MAX_UNUSED: Duration = Duration::from_mins(10);
+/// Kept clients are checked for unused ones this often.
+const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
+/// Clients that are kept; of more, the one that was not used for the longest time is dropped. Its
+/// connections end with the requests on them.
+const MAX_CLIENTS: usize = 1_000;
+
+/// The clients of one [`Endpoints`](super::Endpoints).
+pub(super) struct Identities {
+    /// Presents none of a subscription.
+    common: Client,
+    kept: Mutex<Kept>,
+    /// The task that drops unused clients. It ends with this.
+    sweeping: Mutex<JoinSet<()>>,
+}
+
+#[derive(Default)]
+struct Kept {
+    clients: HashMap<CertificateId, (Client, Instant)>,
+}
+
+impl Identities {
+    /// Clients that differ from `common` in their certificate alone.
+    pub(super) fn new(common: Client) -> Arc<Self> {
+        Arc::new(Self { common, kept: Mutex::default(), sweeping: Mutex::default() })
+    }
+
+    /// The client that presents `certificate`.
+    ///
+    /// # Errors
+    ///
+    /// [`FieldError`]: it cannot be used.
+    pub(super) fn client(
+        self: &Arc<Self>,
+        certificate: &ClientCertificate,
+    ) -> Result<Client, FieldError> {
+        let (id, now) = (certificate.id(), Instant::now());
+        if let Some(client) = self.kept.lock().find(id, now) {
+            return Ok(client);
+        }
+        self.sweep_from_now_on();
+        // Beside the lock: reading a key takes a while. Of two at a time, the first one stays.
+        let client = self.common.as_identity(identity(certificate.reveal())?);
+        Ok(self.kept.lock().keep(id, client, now))
+    }
+
+    fn sweep_from_now_on(self: &Arc<Self>) {
+        let mut sweeping = self.sweeping.lock();
+        if sweeping.is_empty() {
+            sweeping.spawn(sweep_while_there(Arc::downgrade(self)));
+        }
+    }
+}
+
+async fn sweep_while_there(identities: Weak<Identities>) {
+    loop {
+        sleep(SWEEP_INTERVAL).await;
+        let Some(identities) = identities.upgrade() else { return };
+        let now = Instant::now();
+        let is_used = |used: Instant| now.duration_since(used) < MAX_UNUSED;
+        identities.kept.lock().clients.retain(|_, (_, used)| is_used(*used));
+    }
+}
+
+impl Kept {
+    fn find(&mut self, id: CertificateId, now: Instant) -> Option<Client> {
+        let (client, used) = self.clients.get_mut(&id)?;
+        *used = now;
+        Some(client.clone())
+    }
+
+    fn keep(&mut self, id: CertificateId, client: Client, now: Instant) -> Client {
+        if self.clients.len() >= MAX_CLIENTS && !self.clients.contains_key(&id) {
+            let oldest = self.clients.iter().min_by_key(|(_, (_, used))| *used);
+            let oldest = oldest.map(|(id, _)| *id);
+            oldest.and_then(|id| self.clients.remove(&id));
+        }
+        self.clients.entry(id).or_insert((client, now)).0.clone()
+    }
+}

@@ -1,0 +1,2 @@
+-- How a request authenticates itself other than by a bearer token, an object in JSON, encrypted; NULL: it does not.
+ALTER TABLE subscriptions ADD COLUMN authentication TEXT;
