@@ -27,13 +27,13 @@ pub enum Verdict {
     Park(ParkReason),
 }
 
-/// What follows the answer 410 Gone.
+/// The consequence of the answer 410 Gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnGone {
     /// The delivery is parked, and its URL is frozen.
     Freeze,
-    /// What follows every failure.
+    /// As every failure: the delivery is retried.
     Retry,
 }
 

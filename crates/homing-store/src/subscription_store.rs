@@ -182,25 +182,22 @@ impl<B: Backend> SqlStore<B> {
             transaction.rollback().await?;
             return Ok(updated.map_or(Written::Missing, |_later| Written::Outdated));
         }
-        match self.same(&subscription.spec, Some(subscription.id), &mut transaction).await? {
-            Some(other) => {
-                transaction.rollback().await?;
-                Ok(Written::Duplicate(other))
-            }
-            None => {
-                let totals = sql(TOTALS).one(&mut transaction).await?;
-                let before = self.before(subscription.id, &mut transaction).await?;
-                self.note_key(&mut transaction).await?;
-                let update = row::bind(UPDATE, subscription, &self.keyring)?;
-                update.execute(&mut transaction).await?;
-                let (before, after) = (before.as_ref(), Some(subscription));
-                let change = changed(subscription.id, Action::Updated, before, after);
-                if before.is_none() || !change.difference.is_empty() {
-                    self.note(&mut transaction, &change).await?;
-                }
-                self.commit(subscription, totals, transaction).await
-            }
+        let same = self.same(&subscription.spec, Some(subscription.id), &mut transaction).await?;
+        if let Some(other) = same {
+            transaction.rollback().await?;
+            return Ok(Written::Duplicate(other));
         }
+        let totals = sql(TOTALS).one(&mut transaction).await?;
+        let before = self.before(subscription.id, &mut transaction).await?;
+        self.note_key(&mut transaction).await?;
+        let update = row::bind(UPDATE, subscription, &self.keyring)?;
+        update.execute(&mut transaction).await?;
+        let (before, after) = (before.as_ref(), Some(subscription));
+        let change = changed(subscription.id, Action::Updated, before, after);
+        if before.is_none() || !change.difference.is_empty() {
+            self.note(&mut transaction, &change).await?;
+        }
+        self.commit(subscription, totals, transaction).await
     }
 
     /// The subscription, other than `but`, that is the same as one with this specification.

@@ -264,7 +264,7 @@ async fn a_message_that_is_too_large_is_parked() {
     assert_eq!(receiver.count_at("/encoded"), 0);
 }
 
-/// What was deleted has no new state; filters see the old one.
+/// A deleted object has no new state; filters see the old one.
 #[tokio::test]
 async fn a_new_state_of_null_is_sent_as_an_empty_one() {
     let running = start().await;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     Running, start, start_with,
@@ -34,7 +34,8 @@ async fn publish(running: &Running, id: &str) {
 }
 
 fn version(request: &Recorded) -> String {
-    json_of(request)["subscriptionVersion"].as_str().expect("a version").to_owned()
+    let sent = json_of(request);
+    sent.get("subscriptionVersion").and_then(Value::as_str).expect("a version").to_owned()
 }
 
 /// Each is a delivery of its own: with its own `webhook-id`, retried, parked, explained and

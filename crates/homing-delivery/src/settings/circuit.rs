@@ -32,7 +32,7 @@ pub struct CircuitSettings {
     pub freeze_above_last_success_ago: Duration,
     /// Freezes at this many consecutive failures.
     pub freeze_at_consecutive_failures: u64,
-    /// What follows 410 Gone.
+    /// The consequence of 410 Gone.
     pub on_gone: OnGone,
 }
 

@@ -138,7 +138,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use homing_domain::{event::Event, id::EventId, topic::Topic};
+    use homing_domain::{event::Event, id::EventId, subscription::Version, topic::Topic};
 
     fn message(body: &'static str) -> Message {
         Message::of_event(Event {
@@ -173,6 +173,15 @@ mod tests {
             assert!(dedup.begin(&numbered(number), true).await.is_none(), "{number}");
         }
         assert_eq!(dedup.done.lock().keys.len(), MAX_DONE);
+    }
+
+    #[tokio::test]
+    async fn deliveries_in_two_versions_are_two_hops() {
+        let dedup = Dedup::default();
+        dedup.begin(&message("a"), false).await.unwrap().done();
+        let mut former = message("a");
+        former.progress.version = Some(Version::V1);
+        assert!(dedup.begin(&former, true).await.is_some());
     }
 
     #[tokio::test]

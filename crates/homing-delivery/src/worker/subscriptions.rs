@@ -188,20 +188,21 @@ impl Subscriptions {
         self.index().map(|index| candidates(&index, topic)).unwrap_or_default()
     }
 
-    /// Those of `ids` to which new events go in their former version, too, at `now`.
+    /// Those of `ids` to which an event received at this time goes in their former version, too.
     pub(super) fn in_former_version(
         &self,
         ids: impl Iterator<Item = SubscriptionId>,
-        now: UnixMillis,
+        received: UnixMillis,
     ) -> Vec<Former> {
         let index = self.latest.0.borrow();
-        let Some(index) = index.as_ref().filter(|index| now < index.both_versions_until()) else {
+        let Some(index) = index.as_ref().filter(|index| received < index.both_versions_until())
+        else {
             return Vec::new();
         };
         let former = |id| match index.get(id)? {
             Entry::Sound(subscription) => {
                 let form = subscription.spec.workfront.as_ref()?;
-                Some((id, form.former_version(now)?))
+                Some((id, form.former_version(received)?))
             }
             Entry::Unreadable(_) => None,
         };

@@ -10,7 +10,7 @@ use super::{
     matching::Match,
 };
 use homing_broker::{Message, Outgoing, Recipients, Route};
-use homing_domain::{clock, delivery::Progress, id::SubscriptionId, subscription::Version};
+use homing_domain::{delivery::Progress, id::SubscriptionId, subscription::Version};
 
 /// A subscription, and the version that it had before.
 pub(super) type Former = (SubscriptionId, Version);
@@ -21,15 +21,16 @@ pub(super) fn former(
     pending: &PendingDelivery,
     matches: &[Match],
 ) -> Vec<Former> {
-    if !matches!(pending.turn, Turn::New) {
+    let received = pending.message.progress.received;
+    let Some(received) = received.filter(|_| matches!(pending.turn, Turn::New)) else {
         return Vec::new();
-    }
-    let matched = matches.iter().filter_map(|one| match one {
+    };
+    let ids = matches.iter().filter_map(|one| match one {
         Match::Matched(id) => Some(*id),
         // Its version is unknown, or nothing is sent.
         Match::Unreadable(_) | Match::Undecided(..) => None,
     });
-    context.subscriptions.in_former_version(matched, clock::now())
+    context.subscriptions.in_former_version(ids, received)
 }
 
 /// The message of a delivery in the former version.

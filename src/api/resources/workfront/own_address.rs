@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderName, request::Parts},
+    http::{HeaderName, HeaderValue, request::Parts},
 };
 
 use crate::web::local::hosts;
@@ -19,7 +19,7 @@ impl<S: Send + Sync> FromRequestParts<S> for OwnAddress {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
-        let forwarded = parts.headers.get(X_FORWARDED_PROTO).map(|value| value.as_bytes());
+        let forwarded = parts.headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
         let is_https = forwarded.and_then(|value| value.get(..5));
         let is_https = is_https.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"));
         let scheme = if is_https { "https" } else { "http" };

@@ -75,7 +75,7 @@ fn the_author_of_a_change_is_passed_on() {
     assert_eq!(sent["oldState"], json!({}));
 }
 
-/// What was deleted has no new state.
+/// A deleted object has no new state.
 #[test]
 fn a_new_state_of_null_beside_an_old_state_is_empty() {
     let form = WorkfrontForm::default();
