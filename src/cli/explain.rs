@@ -10,7 +10,7 @@ use super::{
     words,
 };
 use crate::history::{DeliveryTimeline, Explanation, RecordView};
-use homing_domain::{id::EventId, topic::Topic};
+use homing_domain::{id::EventId, subscription::Version, topic::Topic};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -95,7 +95,11 @@ pub(super) fn write_timeline(
     output.line(timeline.url.as_deref().unwrap_or("(its URL is not known)"))?;
     match (timeline.subscription, timeline.delivery) {
         (Some(subscription), Some(delivery)) => {
-            output.line(format_args!("  subscription {subscription}, delivery {delivery}"))?;
+            let former = timeline.former_version.map(Version::as_str);
+            let former = former.map(|it| format!(", in the former version {it}"));
+            let former = former.unwrap_or_default();
+            output
+                .line(format_args!("  subscription {subscription}, delivery {delivery}{former}"))?;
         }
         (Some(_) | None, Some(_) | None) => output.line("  before it had a delivery")?,
     }

@@ -8,6 +8,7 @@ use homing_delivery::{circuits, parking::Entry};
 use homing_domain::{
     circuit::StateName,
     delivery_state::DeliveryState,
+    id::EventId,
     record::{AttemptEvent, NextState, Record},
     report::{with_operand, with_option},
     time::UnixMillis,
@@ -215,6 +216,9 @@ pub(super) fn build(
         topic: topic.map(str::to_owned),
         subscription,
         delivery,
+        former_version: subscription.zip(delivery).and_then(|(subscription, delivery)| {
+            delivery.former_version(&EventId::new(event).ok()?, subscription)
+        }),
         url,
         state: name,
         since: state.since().map(|since| since.to_string()),

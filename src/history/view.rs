@@ -13,6 +13,7 @@ use homing_domain::{
     payload::PayloadState,
     record::{AttemptEvent, Class, Gap, Record, RecordId},
     report::Chain,
+    subscription::Version,
     verdict::ParkReason,
 };
 use homing_store::ParkedId;
@@ -220,6 +221,10 @@ pub struct DeliveryTimeline {
     pub subscription: Option<SubscriptionId>,
     /// The id sent as `webhook-id`.
     pub delivery: Option<DeliveryId>,
+    /// The former version of Workfront's form in which it is sent, beside another delivery in the
+    /// present one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub former_version: Option<Version>,
     /// The URL of the endpoint.
     pub url: Option<String>,
     /// Its present state, as far as known: `delivered`, `waits`, `not_before`, `throttled`, `held`,

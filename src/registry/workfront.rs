@@ -6,18 +6,16 @@ use homing_domain::{
     id::SubscriptionId,
     subscription::{Subscription, Version},
 };
-use homing_store::Listing;
+use homing_store::{Listing, Page};
 
 impl Registry {
-    /// All subscriptions in Workfront's form, oldest first.
+    /// A page of the subscriptions in Workfront's form, oldest first.
     ///
     /// # Errors
     ///
     /// [`RegistryError`].
-    pub async fn all_in_workfronts_form(&self) -> Result<Vec<Subscription>, RegistryError> {
-        let mut all = self.store.all_subscriptions().await?.subscriptions;
-        all.retain(|one| one.spec.workfront.is_some());
-        Ok(all)
+    pub async fn page_in_workfronts_form(&self, page: Page) -> Result<Listing, RegistryError> {
+        Ok(self.store.page_in_workfronts_form(page).await?)
     }
 
     /// At most `limit` subscriptions in Workfront's form after the first `offset`, and their total.

@@ -8,7 +8,7 @@ use super::{
     id::{DeliveryId, EventId, SubscriptionId},
     replay::ReplayId,
     schedule::Step,
-    subscription::Version,
+    subscription::FixedVersion,
     time::UnixMillis,
     trace::TraceContext,
     verdict::ParkReason,
@@ -86,8 +86,9 @@ pub struct Progress {
     pub last_outcome: Option<String>,
     /// True while it is unknown if the subscription, which could not be read, matches the event.
     pub unmatched: bool,
-    /// The version of Workfront's form that it is sent in; `None`: that of its subscription.
-    pub version: Option<Version>,
+    /// The version of Workfront's form that it is sent in; `None`: that of its subscription at each
+    /// attempt.
+    pub version: Option<FixedVersion>,
 }
 
 /// A delivery's wait for its endpoint, from its first refusal to its next attempt.
@@ -126,8 +127,10 @@ impl Progress {
     #[must_use]
     pub fn delivery_id(&self, event: &EventId, subscription: SubscriptionId) -> DeliveryId {
         match self.version {
-            None => DeliveryId::of(event, subscription),
-            Some(version) => DeliveryId::in_version(event, subscription, version),
+            Some(FixedVersion { version, is_former: true }) => {
+                DeliveryId::in_version(event, subscription, version)
+            }
+            Some(_) | None => DeliveryId::of(event, subscription),
         }
     }
 

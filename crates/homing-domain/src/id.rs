@@ -139,6 +139,14 @@ impl DeliveryId {
         Self(Uuid::new_v5(&subscription.0, name.as_bytes()))
     }
 
+    /// The version of the delivery of `event` to `subscription` that has this id, if it is one
+    /// [in a version](Self::in_version).
+    #[must_use]
+    pub fn former_version(self, event: &EventId, subscription: SubscriptionId) -> Option<Version> {
+        let is_of = |version: &Version| Self::in_version(event, subscription, *version) == self;
+        Version::ALL.into_iter().find(is_of)
+    }
+
     /// Room for its text, for [`encode`](Self::encode).
     pub const BUFFER: [u8; Hyphenated::LENGTH] = [0; Hyphenated::LENGTH];
 
@@ -197,6 +205,8 @@ mod tests {
         let ids = Version::ALL.map(|version| DeliveryId::in_version(&event, first, version));
         assert_ne!(ids[0], ids[1]);
         assert!(!ids.contains(&DeliveryId::of(&event, first)));
+        assert_eq!(ids.map(|id| id.former_version(&event, first)), Version::ALL.map(Some));
+        assert_eq!(DeliveryId::of(&event, first).former_version(&event, first), None);
     }
 
     #[test]

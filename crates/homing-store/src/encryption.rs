@@ -9,11 +9,13 @@ use super::{
     confidential::Confidential,
     key_source::GivenKeys,
     keyring::Keyring,
-    row::{self, FoundRow, parse_id},
+    row::{self, parse_id},
     statement::{Tx, sql},
     statements::{
-        BY_ID, ENCRYPTED_BEHIND, FORGET_OTHER_KEYS, NOTE_KEY, RENEW, RENEW_FINGERPRINT, USED_KEYS,
+        ENCRYPTED_BEHIND, FORGET_OTHER_KEYS, IN_WORKFRONTS_FORM_BEHIND, NOTE_KEY, RENEW,
+        RENEW_FINGERPRINT, USED_KEYS,
     },
+    subscription_store::behind,
 };
 use homing_domain::{clock, encryption_key::KeyId, time::UnixMillis};
 
@@ -147,6 +149,7 @@ impl<B: Backend> SqlStore<B> {
                 None => break,
             }
         }
+        self.renew_fingerprints().await?;
         self.renew_payloads(&mut all.payloads).await?;
         for key in self.keys_in_use().await?.iter().filter(|key| *key != self.keyring.primary()) {
             let mut after = Some(Vec::new());
@@ -186,18 +189,34 @@ impl<B: Backend> SqlStore<B> {
             let renew = renew.bind(&confidential.authentication);
             let renew = renew.bind(&confidential.client_certificate);
             renew.execute(&mut transaction).await?;
-            let row: FoundRow = sql(BY_ID).bind(id).one(&mut transaction).await?;
-            // One that cannot be read keeps its fingerprint until it is mended.
-            if let Ok(subscription) = row.read(&self.keyring)
-                && subscription.spec.workfront.is_some()
-            {
-                let fingerprint = row::fingerprint(&subscription.spec, &self.keyring);
-                let renew = sql(RENEW_FINGERPRINT).bind(id).bind(fingerprint);
-                renew.execute(&mut transaction).await?;
-            }
         }
         transaction.commit().await?;
         Ok(batch)
+    }
+
+    /// Makes all fingerprints with the primary key, also of subscriptions that an earlier homing
+    /// encrypted anew. One that cannot be read keeps its own until it is mended.
+    async fn renew_fingerprints(&self) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let renewed = async {
+                let mut transaction = self.begin_exclusive().await?;
+                let rows = behind(IN_WORKFRONTS_FORM_BEHIND, after, BATCH);
+                let rows = rows.all(&mut transaction).await?;
+                let page = row::page(rows, BATCH, &self.keyring);
+                for one in &page.subscriptions {
+                    let fingerprint = row::fingerprint(&one.spec, &self.keyring);
+                    let renew = sql(RENEW_FINGERPRINT).bind(one.id.to_string()).bind(fingerprint);
+                    renew.execute(&mut transaction).await?;
+                }
+                transaction.commit().await?;
+                Ok(page.next)
+            };
+            after = self.ask("making fingerprints anew", renewed).await?;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
     }
 
     /// Makes the primary key one of the store's, when it is opened; `used` are those it has.

@@ -60,6 +60,9 @@ pub(super) const REMOVED: &str =
     "SELECT id FROM subscription_changes WHERE version > $1 AND removed = TRUE";
 pub(super) const IN_WORKFRONTS_FORM: &str =
     subscriptions!("workfront IS NOT NULL ORDER BY id LIMIT $1 OFFSET $2");
+/// The empty text sorts before every id.
+pub(super) const IN_WORKFRONTS_FORM_BEHIND: &str =
+    subscriptions!("workfront IS NOT NULL AND id > $1 ORDER BY id LIMIT $2");
 pub(super) const COUNT_IN_WORKFRONTS_FORM: &str =
     "SELECT count(*) FROM subscriptions WHERE workfront IS NOT NULL";
 pub(super) const VERSION: &str = "SELECT version FROM versions WHERE name = 'subscriptions'";
@@ -89,7 +92,7 @@ pub(super) const RENEW: &str = "\
     client_certificate = $6 WHERE id = $1";
 /// Changes nothing where another one has it: an earlier homing did not compare tokens.
 pub(super) const RENEW_FINGERPRINT: &str = "\
-    UPDATE subscriptions SET fingerprint = $2 WHERE id = $1 \
+    UPDATE subscriptions SET fingerprint = $2 WHERE id = $1 AND fingerprint <> $2 \
     AND NOT EXISTS (SELECT 1 FROM subscriptions WHERE fingerprint = $2)";
 /// Those that expire before `$1`, the next ones first.
 pub(super) const EXPIRING_CERTIFICATES: &str = "\

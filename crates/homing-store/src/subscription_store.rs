@@ -293,7 +293,7 @@ async fn by_fingerprint<DB: SqlDatabase>(
 }
 
 /// `statement` for the page behind `after` and one row more.
-fn behind<DB: SqlDatabase>(
+pub(super) fn behind<DB: SqlDatabase>(
     statement: &'static str,
     after: Option<SubscriptionId>,
     limit: u32,

@@ -3,11 +3,12 @@
 use async_trait::async_trait;
 
 use super::{
-    Listing, MAX_PAGE_LIMIT, StoreError,
+    Listing, MAX_PAGE_LIMIT, Page, StoreError,
     backend::{Backend, SqlStore},
     row,
     statement::sql,
-    statements::{COUNT_IN_WORKFRONTS_FORM, IN_WORKFRONTS_FORM},
+    statements::{COUNT_IN_WORKFRONTS_FORM, IN_WORKFRONTS_FORM, IN_WORKFRONTS_FORM_BEHIND},
+    subscription_store::behind,
 };
 
 /// Reads subscriptions in Workfront's form by number; part of [`Store`](super::Store).
@@ -24,6 +25,13 @@ pub trait WorkfrontStore {
         offset: u32,
         limit: u32,
     ) -> Result<(Listing, u64), StoreError>;
+
+    /// A page of them in the order of creation; none is left out because of one that was deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn page_in_workfronts_form(&self, page: Page) -> Result<Listing, StoreError>;
 }
 
 #[async_trait]
@@ -40,5 +48,12 @@ impl<B: Backend> WorkfrontStore for SqlStore<B> {
             Ok((row::page(self.all(rows).await?, limit, &self.keyring), count.unsigned_abs()))
         };
         self.ask("listing subscriptions in Workfront's form", read).await
+    }
+
+    async fn page_in_workfronts_form(&self, page: Page) -> Result<Listing, StoreError> {
+        let limit = page.limit.clamp(1, MAX_PAGE_LIMIT);
+        let rows = self.all(behind(IN_WORKFRONTS_FORM_BEHIND, page.after, limit));
+        let rows = self.ask("listing subscriptions in Workfront's form", rows).await?;
+        Ok(row::page(rows, limit, &self.keyring))
     }
 }

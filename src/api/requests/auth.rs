@@ -78,9 +78,10 @@ fn check_scope(request: &Request, scope: Scope, name: Option<&TokenName>) -> Res
 
 /// The addresses of Workfront's API.
 pub(crate) const WORKFRONT: &str = "/attask/eventsubscription/api/v1/subscriptions";
-/// The headers in which clients of Workfront's API send their session, here an API token.
-const SESSIONS: [HeaderName; 2] =
-    [HeaderName::from_static("sessionid"), HeaderName::from_static("x-user-token")];
+/// The headers in which clients of Workfront's API send their session, here an API token; the
+/// second one may come with a token of something else.
+const SESSION_ID: HeaderName = HeaderName::from_static("sessionid");
+const USER_TOKEN: HeaderName = HeaderName::from_static("x-user-token");
 
 /// True for a request in the form of Workfront's.
 fn is_workfronts(request: &Request) -> bool {
@@ -89,9 +90,11 @@ fn is_workfronts(request: &Request) -> bool {
 
 /// The token that a request shows.
 fn shown(request: &Request) -> Option<&[u8]> {
-    let session = SESSIONS.into_iter().find_map(|name| request.headers().get(name));
-    let session = session.filter(|_| is_workfronts(request));
-    session.map(|session| session.as_bytes().trim_ascii()).or_else(|| token(request))
+    let session = |name| {
+        let session = request.headers().get(name).filter(|_| is_workfronts(request));
+        session.map(|session| session.as_bytes().trim_ascii()).filter(|shown| !shown.is_empty())
+    };
+    session(SESSION_ID).or_else(|| token(request)).or_else(|| session(USER_TOKEN))
 }
 
 #[cfg(test)]
@@ -129,7 +132,7 @@ mod tests {
         };
         assert_eq!(of("/attask/eventsubscription/api/v1/subscriptions?page=1"), b"abc");
         assert_eq!(of("/v1/queues"), b"x");
-        let token = Request::get(WORKFRONT).header("X-User-Token", "abc");
+        let token = Request::get(WORKFRONT).header("sessionID", "").header("X-User-Token", "abc");
         assert_eq!(shown(&token.body(Body::empty()).unwrap()), Some(&b"abc"[..]));
     }
 }

@@ -68,7 +68,6 @@ pub(super) fn quick() -> OpenApiRouter<AppState> {
     #[cfg(feature = "workfront")]
     let router = router
         .routes(routes!(workfront::create, workfront::list))
-        .routes(routes!(workfront::list_all))
         .routes(routes!(workfront::get, workfront::delete))
         .routes(routes!(workfront::set_version));
     router
@@ -103,7 +102,8 @@ pub(super) fn scanning() -> OpenApiRouter<AppState> {
         .routes(routes!(endpoints::disable))
         .routes(routes!(endpoints::probe));
     #[cfg(feature = "workfront")]
-    let router = router.routes(routes!(workfront::set_versions));
+    let router =
+        router.routes(routes!(workfront::list_all)).routes(routes!(workfront::set_versions));
     router
 }
 

@@ -13,12 +13,13 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    Running, start, start_with,
+    Running, serve, start, start_with,
     workfront::{SUBSCRIPTIONS, json_of, make, of_tasks},
 };
 use crate::support::{
     broker::Raw,
     eventually, holds,
+    installation::Installation,
     receiver::{Receiver, Recorded, Reply},
 };
 use homing_domain::{clock, id::SubscriptionId, subscription::BOTH_VERSIONS};
@@ -67,13 +68,16 @@ async fn both_versions_are_deliveries_of_their_own() {
     let delivery = parked[0].delivery_id.expect("it is a delivery");
     assert_eq!(delivery.to_string(), former[0].id());
 
-    let state = |request: &Recorded, state: &str| (json!(request.id()), json!(state));
-    let expected = [state(&present[0], "delivered"), state(&former[0], "parked")];
+    let expected = [
+        [json!(present[0].id()), json!("delivered"), Value::Null],
+        [json!(former[0].id()), json!("parked"), json!("v2")],
+    ];
     eventually(async || {
         let explained = running.get("/v1/events/e1").await.expect(200).body;
         let mut states = explained["deliveries"].as_array().cloned().unwrap_or_default();
         states.sort_by_key(|one| one["state"].to_string());
-        let states = states.iter().map(|one| (one["delivery"].clone(), one["state"].clone()));
+        let fields = ["delivery", "state", "former_version"];
+        let states = states.iter().map(|one| fields.map(|name| one[name].clone()));
         holds(states.eq(expected.iter().cloned()), explained.to_string())
     })
     .await;
@@ -85,6 +89,29 @@ async fn both_versions_are_deliveries_of_their_own() {
     working.stop().await;
     let replayed = requests.last().expect("four");
     assert_eq!((version(replayed), replayed.id()), ("v2".to_owned(), former[0].id()));
+}
+
+/// Goal: a change back leaves each retry in its version.
+#[tokio::test]
+async fn a_change_back_changes_no_delivery_that_is_there() {
+    let running = serve(Installation::with(&[3_000], "").await).await;
+    let receiver = Receiver::answering(|request| {
+        Reply::status(if request.attempt() == 1 { 500 } else { 200 })
+    })
+    .await;
+    let id = make(&running, of_tasks(&receiver.url("/hook"))).await;
+    set_all_to_v1(&running).await;
+    let working = running.installation.start();
+    publish(&running, "e1").await;
+    receiver.wait_for(2).await;
+    let path = format!("{SUBSCRIPTIONS}/{id}/version");
+    running.send(Method::PUT, &path, r#"{"version": "v2"}"#).await.expect(200);
+    let requests = receiver.wait_for(4).await;
+    running.installation.assert_nothing_waits().await;
+    working.stop().await;
+    let sent: BTreeSet<_> = requests.iter().map(|one| (one.id(), version(one))).collect();
+    let versions: BTreeSet<_> = requests.iter().map(version).collect();
+    assert_eq!((requests.len(), sent.len(), versions.len()), (4, 2, 2), "{sent:?}");
 }
 
 #[tokio::test]

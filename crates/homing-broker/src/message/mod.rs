@@ -73,7 +73,8 @@ pub mod header {
     pub const LAST_OUTCOME: &str = "x-homing-last-outcome";
     /// 1: the subscription could not be read, so it is not known yet if it matches the event.
     pub const UNMATCHED: &str = "x-homing-unmatched";
-    /// The version of Workfront's form that it is sent in, if that is not its subscription's.
+    /// The version of Workfront's form that it is sent in, where events are sent in both; with
+    /// `former`, the one that its subscription had before.
     pub const VERSION: &str = "x-homing-version";
     /// The publisher's trace that the event belongs to, in W3C Trace Context format.
     pub const TRACE_PARENT: &str = "traceparent";

@@ -17,7 +17,6 @@ use homing_domain::{
     delivery::{Hold, Progress},
     id::{EventId, SubscriptionId},
     schedule::Step,
-    subscription::Version,
     time::UnixMillis,
     verdict::ParkReason,
 };
@@ -131,7 +130,7 @@ fn a_delivery_is_read_as_it_was_written() {
         turn: Some(UnixMillis::new(9)),
         last_outcome: Some("refused 503".to_owned()),
         unmatched: true,
-        version: Some(Version::V1),
+        version: "v1 former".parse().ok(),
     };
     let message = event
         .for_subscription(SUBSCRIPTION.parse().unwrap(), progress)

@@ -138,7 +138,7 @@ impl Message {
             headers::put_text(table, header::REPLAY, &replay.to_string());
         }
         if let Some(version) = progress.version {
-            headers::put_text(table, header::VERSION, version.as_str());
+            headers::put_text(table, header::VERSION, &version.to_string());
         }
         if let Some(outcome) = &progress.last_outcome {
             headers::put_text(table, header::LAST_OUTCOME, outcome);

@@ -143,16 +143,15 @@ fn note(context: &Context, pending: &PendingDelivery, matches: &[Match]) {
     }
 }
 
-/// Makes one delivery for each of `matches`, and those in former versions; they share the receipt.
-fn attempt_each(context: &Context, pending: PendingDelivery, matches: Vec<Match>) -> Vec<Work> {
-    let former = versions::former(context, &pending, &matches);
+/// Makes one delivery for each of `matches`, or one in each version; they share the receipt.
+fn attempt_each(context: &Context, pending: PendingDelivery, mut matches: Vec<Match>) -> Vec<Work> {
+    let fixed = versions::take_out(context, &pending, &mut matches);
     let PendingDelivery { message, redelivered, returned, receipt, turn } = pending;
-    let former =
-        former.into_iter().map(|former| (versions::message(&message, former), Route::Retry));
+    let fixed = fixed.into_iter().map(|fixed| (versions::message(&message, fixed), Route::Retry));
     let works = matches
         .into_iter()
         .map(|matched| for_subscription(context, &message, matched))
-        .chain(former)
+        .chain(fixed)
         .map(|delivery| match delivery {
             (message, Route::Parked) => Work::Park(Box::new(message.outgoing()), receipt.share()),
             (message, _) => Work::Attempt(PendingDelivery {
@@ -211,26 +210,36 @@ impl Work {
 
 /// One delivery keeps its event's place in the lane; more go through the retry queue.
 async fn match_beside(context: &Context, pending: PendingDelivery, mut matches: Vec<Match>) {
+    let fixed = versions::take_out(context, &pending, &mut matches);
     let is_one = matches!(&matches[..], [Match::Matched(_) | Match::Unreadable(_)]);
-    if !is_one || !versions::former(context, &pending, &matches).is_empty() {
-        return publish_all(context, pending, matches).await;
+    if !is_one || !fixed.is_empty() {
+        return publish_each(context, pending, matches, fixed).await;
     }
     let Some(only) = matches.pop() else { return };
     let (message, _) = for_subscription(context, &pending.message, only);
     attempt::attempt(context, PendingDelivery { message, ..pending }).await;
 }
 
+async fn publish_all(context: &Context, pending: PendingDelivery, mut matches: Vec<Match>) {
+    let fixed = versions::take_out(context, &pending, &mut matches);
+    publish_each(context, pending, matches, fixed).await;
+}
+
 /// Publishes the deliveries to the retry queue: as few messages as can be, each for as many
 /// subscriptions as one worker attempts. A worker of an earlier version would take a message for
 /// several as an event for all, so while one runs, each delivery is a message.
-async fn publish_all(context: &Context, pending: PendingDelivery, matches: Vec<Match>) {
-    let former = versions::former(context, &pending, &matches);
+async fn publish_each(
+    context: &Context,
+    pending: PendingDelivery,
+    matches: Vec<Match>,
+    fixed: Vec<versions::Fixed>,
+) {
     let PendingDelivery { message, redelivered, receipt, .. } = pending;
     let Some(running) = context.dedup.begin(&message, redelivered).await else {
         return receipt.settle();
     };
-    let former = versions::copies(context, &message, &former);
-    let copies = copies(context, &message, matches).into_iter().chain(former);
+    let fixed = versions::copies(context, &message, fixed);
+    let copies = copies(context, &message, matches).into_iter().chain(fixed);
     settle::settle(&context.broker, copies, receipt).await;
     running.done();
 }

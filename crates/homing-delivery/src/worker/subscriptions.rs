@@ -11,10 +11,12 @@ use tracing::{error, info, warn};
 use super::{
     index::{Entry, SubscriptionIndex},
     matching::{Candidates, Match},
-    versions::Former,
 };
 use homing_domain::{
-    id::SubscriptionId, subscription::Subscription, time::UnixMillis, topic::Topic,
+    id::SubscriptionId,
+    subscription::{FixedVersion, Subscription},
+    time::UnixMillis,
+    topic::Topic,
     url::EndpointUrl,
 };
 use homing_store::{Corrupt, Store, StoreError};
@@ -188,25 +190,24 @@ impl Subscriptions {
         self.index().map(|index| candidates(&index, topic)).unwrap_or_default()
     }
 
-    /// Those of `ids` to which an event received at this time goes in their former version, too.
-    pub(super) fn in_former_version(
+    /// The versions in which an event that came at `now` goes to the subscription with this id, if
+    /// these are two.
+    pub(super) fn both_versions(
         &self,
-        ids: impl Iterator<Item = SubscriptionId>,
-        received: UnixMillis,
-    ) -> Vec<Former> {
+        id: SubscriptionId,
+        now: UnixMillis,
+    ) -> Option<[FixedVersion; 2]> {
         let index = self.latest.0.borrow();
-        let Some(index) = index.as_ref().filter(|index| received < index.both_versions_until())
-        else {
-            return Vec::new();
-        };
-        let former = |id| match index.get(id)? {
-            Entry::Sound(subscription) => {
-                let form = subscription.spec.workfront.as_ref()?;
-                Some((id, form.former_version(received)?))
-            }
+        match index.as_ref()?.get(id)? {
+            Entry::Sound(subscription) => subscription.spec.workfront.as_ref()?.both_versions(now),
             Entry::Unreadable(_) => None,
-        };
-        ids.filter_map(former).collect()
+        }
+    }
+
+    /// False if no subscription gets events that came at `now` in two versions.
+    pub(super) fn may_have_both_versions(&self, now: UnixMillis) -> bool {
+        let index = self.latest.0.borrow();
+        index.as_ref().is_some_and(|index| now < index.both_versions_until())
     }
 
     /// True if a subscription may want events of `topic`.

@@ -30,8 +30,8 @@ pub use client_certificate::{
 };
 pub use draft::{Draft, FieldError, MAX_SECRETS};
 pub use workfront::{
-    BOTH_VERSIONS, EVENT_TYPES, OBJ_CODES, UnfitEvent, Version, VersionError, WorkfrontForm,
-    split_topic,
+    BOTH_VERSIONS, EVENT_TYPES, FixedVersion, OBJ_CODES, UnfitEvent, Version, VersionError,
+    WorkfrontForm, split_topic,
 };
 pub use wrong::FieldErrors;
 

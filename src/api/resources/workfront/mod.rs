@@ -40,9 +40,12 @@ use homing_domain::{
     id::SubscriptionId,
     subscription::{Draft, EVENT_TYPES, FieldError, OBJ_CODES, Version, WorkfrontForm},
 };
-use homing_store::{Listing, MAX_PAGE_LIMIT};
+use homing_store::{self as store, Listing, MAX_PAGE_LIMIT};
 
 pub(super) use versions::*;
+
+/// Where all pages are read one after the other.
+const FIRST_PAGE: store::Page = store::Page { after: None, limit: 100 };
 
 /// Far beyond any existing page.
 const MAX_PAGE: u32 = 1_000_000;
@@ -249,9 +252,16 @@ pub(super) async fn list_all(
     _: NoParameters,
 ) -> Result<Json<Vec<Listed>>, Problem> {
     let services = &app.services;
-    let all = services.registry.all_in_workfronts_form().await?;
     let customer_id = &services.settings.api.customer_id;
-    Ok(Json(all.iter().map(|one| Listed::new(one, customer_id)).collect()))
+    let (mut all, mut page) = (Vec::new(), FIRST_PAGE);
+    loop {
+        let listing = services.registry.page_in_workfronts_form(page).await?;
+        all.extend(listing.subscriptions.iter().map(|one| Listed::new(one, customer_id)));
+        page.after = listing.next;
+        if page.after.is_none() {
+            return Ok(Json(all));
+        }
+    }
 }
 
 /// Get a subscription, with the circuit of its URL.

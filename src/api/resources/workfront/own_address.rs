@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderName, HeaderValue, request::Parts},
+    http::{HeaderName, HeaderValue, request::Parts, uri::Authority},
 };
 
 use crate::web::local::hosts;
@@ -20,10 +20,15 @@ impl<S: Send + Sync> FromRequestParts<S> for OwnAddress {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
         let forwarded = parts.headers.get(X_FORWARDED_PROTO).map(HeaderValue::as_bytes);
-        let is_https = forwarded.and_then(|value| value.get(..5));
-        let is_https = is_https.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"https"));
+        let nearest = forwarded.and_then(|value| value.split(|byte| *byte == b',').next());
+        let is_https =
+            nearest.is_some_and(|scheme| scheme.trim_ascii().eq_ignore_ascii_case(b"https"));
         let scheme = if is_https { "https" } else { "http" };
         let host = hosts(&parts.uri, &parts.headers).into_iter().next();
-        Ok(Self(host.map(|host| format!("{scheme}://{host}")).unwrap_or_default()))
+        let own = |host: Authority| {
+            let port = host.port().map(|port| format!(":{port}")).unwrap_or_default();
+            format!("{scheme}://{}{port}", host.host())
+        };
+        Ok(Self(host.map(own).unwrap_or_default()))
     }
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use serde::{Deserialize, Serialize};
 
-use super::Versioned;
+use super::{FIRST_PAGE, Versioned};
 use crate::{
     api::requests::{
         extract::{IdInPath, JsonBody},
@@ -110,8 +110,14 @@ fn unknown(index: usize, error: RegistryError) -> Problem {
 }
 
 async fn set_all_versions(registry: &Registry, version: Version) -> Result<AllVersioned, Problem> {
-    let all = registry.all_in_workfronts_form().await?;
-    let subscription_ids = all.iter().map(|one| one.id).collect();
-    registry.set_versions(all, version).await?;
-    Ok(AllVersioned { subscription_ids, version })
+    let (mut subscription_ids, mut page) = (Vec::new(), FIRST_PAGE);
+    loop {
+        let listing = registry.page_in_workfronts_form(page).await?;
+        subscription_ids.extend(listing.subscriptions.iter().map(|one| one.id));
+        registry.set_versions(listing.subscriptions, version).await?;
+        page.after = listing.next;
+        if page.after.is_none() {
+            return Ok(AllVersioned { subscription_ids, version });
+        }
+    }
 }

@@ -3,7 +3,7 @@
 //! Source: Adobe Workfront, *Event subscription API*: the fields of the subscription resource, and
 //! the examples of event payloads.
 
-use std::{str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -119,6 +119,35 @@ impl Version {
     }
 }
 
+/// The version that a delivery is sent in, fixed when it was made, so that no later change of its
+/// subscription has it come twice in one version, and never in the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FixedVersion {
+    /// The version.
+    pub version: Version,
+    /// True if this was the former version then: another delivery has the present one.
+    pub is_former: bool,
+}
+
+/// `v2`, or `v1 former`.
+impl fmt::Display for FixedVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.version.as_str())?;
+        f.write_str(if self.is_former { FORMER } else { "" })
+    }
+}
+
+const FORMER: &str = " former";
+
+impl FromStr for FixedVersion {
+    type Err = VersionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let former = text.strip_suffix(FORMER);
+        Ok(Self { version: former.unwrap_or(text).parse()?, is_former: former.is_some() })
+    }
+}
+
 /// The text is not a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a version is `v1` or `v2`")]
@@ -180,10 +209,16 @@ impl WorkfrontForm {
         self.version_updated.map(|updated| updated.plus(BOTH_VERSIONS))
     }
 
-    /// The former version, if events that come at `now` are sent in it, too.
+    /// The present version and the former one, if events that come at `now` are sent in both. A
+    /// change that lies further ahead than that time is one by a clock that is wrong.
     #[must_use]
-    pub fn former_version(&self, now: UnixMillis) -> Option<Version> {
-        self.both_until().filter(|until| now < *until).map(|_| self.version.other())
+    pub fn both_versions(&self, now: UnixMillis) -> Option<[FixedVersion; 2]> {
+        let updated = self.version_updated?;
+        let both = updated.minus(BOTH_VERSIONS)..updated.plus(BOTH_VERSIONS);
+        both.contains(&now).then(|| {
+            [(self.version, false), (self.version.other(), true)]
+                .map(|(version, is_former)| FixedVersion { version, is_former })
+        })
     }
 
     /// Takes the time of the last change of the version over from `former`, the form before this
@@ -221,7 +256,10 @@ impl WorkfrontForm {
             event_version: published
                 .event_version
                 .map_or(EventVersion::Here(Version::V2), EventVersion::Published),
-            subscription_version: delivery.progress.version.unwrap_or(self.version),
+            subscription_version: delivery
+                .progress
+                .version
+                .map_or(self.version, |fixed| fixed.version),
             customer_id: published.customer_id,
             user_id: published.user_id,
             new_state: self.state(published.new_state(whole, nothing)),

@@ -90,12 +90,17 @@ fn a_new_state_of_null_beside_an_old_state_is_empty() {
 fn both_versions_are_sent_for_five_minutes_after_a_change() {
     let changed = UnixMillis::new(1_000_000);
     let form = WorkfrontForm { version_updated: Some(changed), ..WorkfrontForm::default() };
-    assert_eq!(form.former_version(changed.plus(Duration::from_secs(299))), Some(Version::V1));
-    assert_eq!(form.former_version(changed.plus(BOTH_VERSIONS)), None);
-    assert_eq!(WorkfrontForm::default().former_version(changed), None);
+    let [present, former] = form.both_versions(changed.plus(Duration::from_secs(299))).unwrap();
+    assert_eq!((present.to_string(), former.to_string()), ("v2".into(), "v1 former".into()));
+    assert_eq!([present, former].map(|fixed| fixed.to_string().parse()), [Ok(present), Ok(former)]);
+    assert_eq!(form.both_versions(changed.plus(BOTH_VERSIONS)), None);
+    assert_eq!(WorkfrontForm::default().both_versions(changed), None);
+    // By clocks that differ.
+    assert!(form.both_versions(changed.minus(Duration::from_secs(60))).is_some());
+    assert_eq!(form.both_versions(changed.minus(Duration::from_secs(301))), None);
 
     let mut delivery = delivery("TASK.UPDATE", "{}");
-    delivery.progress.version = Some(Version::V1);
+    delivery.progress.version = Some(former);
     let sent = form.message(&delivery, RECEIVED).unwrap();
     let sent: Value = serde_json::from_slice(&sent).unwrap();
     assert_eq!(sent["subscriptionVersion"], "v1");
