@@ -120,6 +120,12 @@ async fn what_is_removed_during_a_replay_counts_as_gone() {
     for id in numbered("flood", FLOOD) {
         past.installation.publisher.publish(Raw::new("flood", &id, body.as_bytes())).await;
     }
+    // It is removed some time after the last segment began.
+    eventually(async || {
+        let oldest = past.installation.parts.broker.archive_oldest().await.expect("an answer");
+        holds(oldest >= Some(60), format!("the archive begins with {oldest:?}"))
+    })
+    .await;
     past.archive().resume(replay.id).await.expect("it was stopped");
     let ended = past.ended(&replay).await;
     let progress = &ended.progress;

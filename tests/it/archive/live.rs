@@ -95,12 +95,27 @@ async fn a_replay_probes_an_open_circuit_that_nothing_else_probes() {
     });
     let mut past = Past::with(20, CIRCUIT, receiver.await).await;
     let id = past.subscribe("/").await;
-    for number in 0..30 {
-        let raw = Raw::new("order.new", &format!("down{number}"), "down");
+    let mut published = 0;
+    let mut publish = async || {
+        let raw = Raw::new("order.new", &format!("down{published}"), "down");
+        published += 1;
         past.installation.publisher.publish(raw).await;
+    };
+    // Until the subscription is known.
+    eventually(async || {
+        publish().await;
+        holds(past.receiver.count() > 0, "nothing came")
+    })
+    .await;
+    for _ in 0..30 {
+        publish().await;
     }
     // They are parked once they have waited for as long as their schedule is long.
-    past.installation.wait_for_parked(30).await;
+    eventually(async || {
+        let parked = past.installation.parked().await.len();
+        holds(parked > 30, format!("{parked} are parked"))
+    })
+    .await;
     past.installation.assert_nothing_waits().await;
     wait_for_state(&past.installation, &past.receiver.url("/"), StateName::Open).await;
     let replay = past.begin(json!({"topic": "order.paid"})).await;
@@ -136,10 +151,10 @@ async fn a_replay_keeps_its_rate() {
 async fn a_window_that_ends_now_is_exact_beside_steady_traffic() {
     let installation = Installation::with(&[50], ON).await;
     let receiver = Receiver::accepting().await;
-    let running = installation.start();
     let url = receiver.url("/");
     let draft = json!({"url": url, "topics": ["order.*"]});
     let id = installation.subscribe(draft).await.subscription.id;
+    let running = installation.start();
     let since = clock::now();
     let mut clock = interval(Duration::from_millis(5));
     let (mut published, mut replay) = (Vec::new(), None);
