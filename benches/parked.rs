@@ -180,6 +180,7 @@ fn message(number: u32, subscription: SubscriptionId) -> ParkedMessage {
         received: Some(now),
         first_failure: Some(now),
         last_outcome: Some(format!("refused {status}")),
+        error: None,
         content_type: "application/json".to_owned(),
         content_encoding: None,
         body_bytes: 120,

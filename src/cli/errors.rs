@@ -19,7 +19,14 @@ Examples:
 
 Failed attempts are one error if they have the URL, the outcome and the text of the answer in common;
 # stands for numbers, ids and addresses. The latest first. An error is forgotten after
-`attempts.keep` without an attempt. `homing attempts EXAMPLE` shows the last attempt of an error.";
+`attempts.keep` without an attempt. `homing attempts EXAMPLE` shows the last attempt of an error, and
+`homing parked replay --error ID` sends again what was parked for it. Errors without an ID are those
+of a URL that has too many to count them apart: --url URL selects what was parked there. What a
+circuit parked was not attempted, so it has no error: --url URL --reason circuit_open (or frozen,
+endpoint_slow).";
+
+/// In place of the id of errors that are too many to be counted apart.
+const TOGETHER: &str = "none: counted together";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -60,7 +67,7 @@ fn write(view: &ErrorsView, output: &mut Output<'_>) -> Result<(), Failure> {
         return Ok(());
     }
     let mut rows =
-        Rows::new(output, &["COUNT", "FIRST", "LAST", "OUTCOME", "TEXT", "URL", "EXAMPLE"]);
+        Rows::new(output, &["COUNT", "FIRST", "LAST", "OUTCOME", "TEXT", "URL", "ID", "EXAMPLE"]);
     for error in &view.errors {
         rows.add([
             error.count.to_string(),
@@ -69,6 +76,7 @@ fn write(view: &ErrorsView, output: &mut Output<'_>) -> Result<(), Failure> {
             error.outcome.clone(),
             error.text.clone(),
             error.url.clone(),
+            error.id.map_or_else(|| TOGETHER.to_owned(), |id| id.to_string()),
             error.example.to_string(),
         ]);
     }

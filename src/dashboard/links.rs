@@ -3,6 +3,7 @@
 use url::form_urlencoded;
 
 use homing_delivery::parking::Entry;
+use homing_domain::error_group::ErrorId;
 
 /// `a=1&b=2`, encoded.
 pub(super) fn query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
@@ -37,6 +38,16 @@ pub(super) fn endpoint(url: &str) -> String {
 /// The page of one message.
 pub(super) fn parked(entry: &Entry) -> String {
     link("/parked/message", [("id", entry.id.to_string().as_str())])
+}
+
+/// The list of what was parked for one error.
+pub(super) fn parked_for(error: ErrorId) -> String {
+    link("/parked", [("error", error.to_string().as_str())])
+}
+
+/// The list of what is parked at one URL.
+pub(super) fn parked_at(url: &str) -> String {
+    link("/parked", [("url", url)])
 }
 
 /// The list of subscriptions at one URL.

@@ -37,7 +37,7 @@ const MAX_EXPORTED_BYTES: usize = 32 * 1_024 * 1_024;
 const MAX_STOPPED: usize = 10;
 /// Deliveries that match are counted up to this number.
 const MAX_COUNTED: u32 = 10_000;
-const FILTERS: [&str; 10] = [
+const FILTERS: [&str; 11] = [
     "text",
     "reason",
     "topic",
@@ -46,6 +46,7 @@ const FILTERS: [&str; 10] = [
     "url",
     "subscription",
     "status",
+    "error",
     "since",
     "until",
 ];

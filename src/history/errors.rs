@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{History, words};
 use homing_domain::{
-    error_group::ErrorGroup,
+    error_group::{ErrorGroup, ErrorId},
     record::{Class, RecordId},
 };
 use homing_store::{ErrorFilter, StoreError};
@@ -13,6 +13,10 @@ use homing_store::{ErrorFilter, StoreError};
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = ErrorGroup)]
 pub struct ErrorView {
+    /// Its id, by which what was parked for it is selected; `null`: errors of this URL that are too
+    /// many to be counted apart, for which what was parked is selected by `url`.
+    #[schema(value_type = Option<String>)]
+    pub id: Option<ErrorId>,
     /// The URL of the attempts.
     pub url: String,
     /// The class of their outcome.
@@ -43,10 +47,11 @@ pub struct ErrorsView {
     pub more: bool,
 }
 
-impl From<&ErrorGroup> for ErrorView {
-    fn from(group: &ErrorGroup) -> Self {
+impl From<&(ErrorId, ErrorGroup)> for ErrorView {
+    fn from((id, group): &(ErrorId, ErrorGroup)) -> Self {
         let ErrorGroup { kind, count, first, last, example } = group;
         Self {
+            id: (!kind.is_other()).then_some(*id),
             url: kind.url.clone(),
             class: kind.class,
             outcome: kind.outcome.clone(),

@@ -15,11 +15,13 @@ use homing_delivery::parking::{Action, Bodies, Selection, Tally};
 use homing_domain::{
     clock, delivery::Progress, event::Event, id::EventId, topic::Topic, verdict::ParkReason,
 };
+use homing_store::ErrorFilter;
 use serde_json::json;
 use tokio::time::Instant;
 
 use crate::support::{
     broker::Raw,
+    eventually, holds,
     installation::Installation,
     receiver::{Receiver, Recorded, Reply},
     scenario::{Ended, Scenario},
@@ -132,6 +134,50 @@ async fn only_what_is_selected_is_replayed_or_dropped() {
     installation.assert_nothing_waits().await;
     running.stop().await;
     assert_eq!(receiver.requests_at("/first").len(), 10);
+}
+
+/// Goal: what one error parked is sent again, and nothing else. Method: an endpoint that fails in two
+/// ways; one of them is repaired.
+#[tokio::test]
+async fn what_was_parked_for_one_error_is_replayed() {
+    let installation = Installation::new(&[50]).await;
+    let repaired = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&repaired);
+    let receiver = Receiver::answering(move |request| {
+        if request.body == "full" {
+            return Reply::status(507).saying("disk 7 is full");
+        }
+        if flag.load(Ordering::SeqCst) { Reply::status(200) } else { Reply::status(500) }
+    });
+    let receiver = receiver.await;
+    installation.subscribe_all(&receiver.url("/")).await;
+    let running = installation.start();
+    for number in 0..6 {
+        let body = if number % 3 == 0 { "full" } else { "busy" };
+        installation.publisher.publish(Raw::new("t", &format!("e{number}"), body)).await;
+    }
+    installation.wait_for_parked(6).await;
+    let busy = eventually(async || {
+        let filter = ErrorFilter { limit: 10, ..ErrorFilter::default() };
+        let errors = installation.parts.history.errors(&filter).await.map_err(|it| it.report())?;
+        let of = |status| errors.errors.iter().find(|error| error.status == Some(status));
+        let counts = [500, 507].map(|status| of(status).map(|error| error.count));
+        holds(counts == [Some(8), Some(4)], format!("{counts:?}"))?;
+        of(500).and_then(|error| error.id).ok_or_else(|| "it has no id".to_owned())
+    })
+    .await;
+
+    let by_error = select(json!({"error": busy.to_string()}));
+    let parking = &installation.parts.parking;
+    let listed = parking.list(&by_error, 10, Bodies::Omitted).await.expect("it can be listed");
+    assert!(listed.entries.iter().all(|one| one.error == Some(busy) && one.status == Some(500)));
+    repaired.store(true, Ordering::SeqCst);
+    let tally = parking.act(Action::Replay, &by_error, None, |_| ()).await.expect("an action");
+    assert_eq!((listed.entries.len(), tally.matched, tally.total), (4, 4, 6));
+    receiver.wait_for(12 + 4).await;
+    let left = installation.wait_for_parked(2).await;
+    assert!(left.iter().all(|one| one.status == Some(507)), "{left:?}");
+    running.stop().await;
 }
 
 /// Goal: looking changes nothing. Method: list many times; everything is there still.

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     attempt::AttemptNumber,
+    error_group::ErrorId,
     event::Event,
     id::{DeliveryId, EventId, SubscriptionId},
     replay::ReplayId,
@@ -84,6 +85,8 @@ pub struct Progress {
     pub turn: Option<UnixMillis>,
     /// The last outcome as text.
     pub last_outcome: Option<String>,
+    /// The error of the attempt after which it is parked.
+    pub error: Option<ErrorId>,
     /// True while it is unknown if the subscription, which could not be read, matches the event.
     pub unmatched: bool,
     /// The version of Workfront's form that it is sent in; `None`: that of its subscription at each
@@ -159,6 +162,7 @@ impl Progress {
             hold: None,
             turn: None,
             last_outcome: Some(outcome),
+            error: None,
             unmatched: false,
             ..self.clone()
         }

@@ -3,6 +3,10 @@
 //! The text is the first line of the answer, or the cause; what differs from attempt to attempt
 //! (numbers, ids, addresses) is replaced by `#`.
 
+use std::{fmt, str::FromStr};
+
+use serde::{Serialize, Serializer};
+
 use super::{
     record::{AttemptEvent, Attempted, Class, Record, RecordId},
     time::UnixMillis,
@@ -10,6 +14,8 @@ use super::{
 
 /// Characters of a text.
 const MAX_CHARS: usize = 200;
+/// The outcome of errors that are counted together.
+const OTHERS: &str = "other errors";
 /// A word as long as this is an id, if it has letters of both cases.
 const MIN_TOKEN_CHARS: usize = 20;
 /// A word as long as this is an id, if it is hexadecimal.
@@ -28,6 +34,51 @@ pub struct Kind {
     pub status: Option<u16>,
     /// The text, without what differs.
     pub text: String,
+}
+
+/// The id of a kind, which a store computes by its key: the same wherever that is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ErrorId([u8; 16]);
+
+impl ErrorId {
+    /// The id with these bytes.
+    #[must_use]
+    pub fn new(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for ErrorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl Serialize for ErrorId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The text is not the id of an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the id of an error is 32 hexadecimal digits")]
+pub struct ErrorIdError;
+
+impl FromStr for ErrorId {
+    type Err = ErrorIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_id = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = is_id.then(|| u128::from_str_radix(text, 16).ok()).flatten();
+        number.map(|number| Self(number.to_be_bytes())).ok_or(ErrorIdError)
+    }
 }
 
 /// Failed attempts of one kind.
@@ -72,14 +123,19 @@ impl Kind {
     /// The kind of the errors of this URL and class that are too many to be counted apart.
     #[must_use]
     pub fn other(&self) -> Self {
-        let outcome = "other errors".to_owned();
         Self {
-            outcome,
+            outcome: OTHERS.to_owned(),
             status: None,
             text: String::new(),
             url: self.url.clone(),
             class: self.class,
         }
+    }
+
+    /// True if it is the kind of those that are too many to be counted apart.
+    #[must_use]
+    pub fn is_other(&self) -> bool {
+        self.outcome == OTHERS
     }
 }
 
@@ -216,6 +272,16 @@ mod tests {
         a [#
         zu groß: # MB
         "##);
+    }
+
+    #[test]
+    fn an_id_is_written_and_read() {
+        let id = ErrorId::new([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255]);
+        assert_eq!(id.to_string(), "000102030405060708090a0b0c0d0eff");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for wrong in ["", "1", "+0000000000000000000000000000001", "g0000000000000000000000000000001"] {
+            assert_eq!(wrong.parse::<ErrorId>(), Err(ErrorIdError), "{wrong}");
+        }
     }
 
     fn record(outcome: &str, class: Class, response: &str, cause: Option<&str>) -> Record {

@@ -18,7 +18,7 @@ use super::{
     statement::{Statement, Tx, sql},
 };
 use homing_domain::{
-    error_group::{ErrorGroup, Kind},
+    error_group::{ErrorGroup, ErrorId, Kind},
     record::{Class, Record},
     text::parsed,
     time::UnixMillis,
@@ -60,7 +60,7 @@ pub struct ErrorFilter {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ErrorGroups {
     /// Those with the latest attempts first.
-    pub groups: Vec<ErrorGroup>,
+    pub groups: Vec<(ErrorId, ErrorGroup)>,
     /// True if there are more than were asked for.
     pub more: bool,
 }
@@ -74,6 +74,9 @@ pub trait ErrorStore {
     ///
     /// [`StoreError`]: a step that failed.
     async fn error_groups(&self, filter: &ErrorFilter) -> Result<ErrorGroups, StoreError>;
+
+    /// The id of an error, by the primary key.
+    fn error_id(&self, kind: &Kind) -> ErrorId;
 }
 
 /// The columns of one group.
@@ -118,10 +121,18 @@ impl<B: Backend> ErrorStore for SqlStore<B> {
         };
         self.ask("reading errors", read).await
     }
+
+    /// Of all in which kinds differ: one statement may name each row only once.
+    fn error_id(&self, Kind { url, class, outcome, status, text }: &Kind) -> ErrorId {
+        let status = status.map(|status| status.to_string()).unwrap_or_default();
+        let parts = [url, class.as_str(), outcome, &status, text];
+        ErrorId::new(self.keyring.digest(parts.join("\0").as_bytes()))
+    }
 }
 
 impl<B: Backend> SqlStore<B> {
-    fn group(&self, row: GroupRow) -> sqlx::Result<ErrorGroup> {
+    fn group(&self, row: GroupRow) -> sqlx::Result<(ErrorId, ErrorGroup)> {
+        let id = row.id.as_slice().try_into().map_err(sqlx::Error::decode)?;
         let class = Class::ALL.into_iter().find(|class| class.as_str() == row.class);
         let cell = super::payloads::row_name(&row.id);
         let text = self.keyring.decrypt_bytes(&row.content, Place { column: TABLE, row: &cell });
@@ -129,7 +140,7 @@ impl<B: Backend> SqlStore<B> {
             Ok(text) => String::from_utf8_lossy(&text).into_owned(),
             Err(error) => format!("(it {error})"),
         };
-        Ok(ErrorGroup {
+        let group = ErrorGroup {
             kind: Kind {
                 url: row.url,
                 class: class.ok_or_else(|| sqlx::Error::decode("not a class".to_owned()))?,
@@ -141,7 +152,8 @@ impl<B: Backend> SqlStore<B> {
             first: UnixMillis::new(row.first_ms),
             last: UnixMillis::new(row.last_ms),
             example: record_id(&row.example)?,
-        })
+        };
+        Ok((ErrorId::new(id), group))
     }
 
     /// Counts those of `records`, which are new, that failed; returns `true` if there are any.
@@ -192,7 +204,7 @@ impl<B: Backend> SqlStore<B> {
         let mut bounded: BTreeMap<Kind, ErrorGroup> = BTreeMap::new();
         for (kind, group) in groups {
             let ids = known.entry(kind.url.clone()).or_default();
-            let id = self.id(&kind).to_vec();
+            let id = self.error_id(&kind).as_bytes().to_vec();
             let is_apart = ids.contains(&id) || ids.len() < MAX_ERROR_GROUPS_PER_URL;
             let kind = if is_apart { kind } else { kind.other() };
             if is_apart {
@@ -209,19 +221,12 @@ impl<B: Backend> SqlStore<B> {
         Ok(bounded.into_values().collect())
     }
 
-    /// Of all in which kinds differ: one statement may name each row only once.
-    fn id(&self, Kind { url, class, outcome, status, text }: &Kind) -> [u8; 16] {
-        let status = status.map(|status| status.to_string()).unwrap_or_default();
-        let parts = [url, class.as_str(), outcome, &status, text];
-        self.keyring.digest(parts.join("\0").as_bytes())
-    }
-
     fn counted(&self, group: ErrorGroup) -> sqlx::Result<Counted> {
-        let id = self.id(&group.kind);
-        let cell = super::payloads::row_name(&id);
+        let id = self.error_id(&group.kind);
+        let cell = super::payloads::row_name(id.as_bytes());
         let place = Place { column: TABLE, row: &cell };
         let content = self.keyring.encrypt_bytes(group.kind.text.as_bytes(), place)?;
-        Ok(Counted { id: id.to_vec(), content, group })
+        Ok(Counted { id: id.as_bytes().to_vec(), content, group })
     }
 
     fn upsert(&self, counted: &[Counted]) -> Statement<B::Database> {

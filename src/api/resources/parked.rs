@@ -99,6 +99,7 @@ pub(super) struct Excerpt {
         ("delivery" = Option<DeliveryId>, Query, description = "Only the one that is sent with this `webhook-id`"),
         ("url" = Option<String>, Query, description = "Only to this URL"),
         ("status" = Option<u16>, Query, minimum = 100, maximum = 999, description = "Only with this HTTP status at the last attempt"),
+        ("error" = Option<String>, Query, description = "Only what was parked for the error with this id, as `/v1/errors` has it"),
         ("text" = Option<String>, Query, min_length = 3, description = "Only with an event id that begins so, with this `webhook-id` or subscription, or with this in URL, topic, last outcome or the description of the subscription"),
         ("parked_after_ms" = Option<i64>, Query, description = "Only at or after this instant"),
         ("parked_before_ms" = Option<i64>, Query, description = "Only before this instant"),
@@ -145,6 +146,8 @@ pub(super) struct BulkRequest {
     url: Option<String>,
     /// With this HTTP status at the last attempt.
     status: Option<u16>,
+    /// Parked for the error with this id, as `/v1/errors` has it.
+    error: Option<String>,
     /// As in the list.
     #[schema(value_type = Option<String>, min_length = 3)]
     text: Option<SearchText>,
@@ -173,6 +176,7 @@ impl BulkRequest {
             delivery: self.delivery.map(|id| id.parse()).transpose().map_err(wrong("delivery"))?,
             url: self.url.map(|url| normalised(&url)).transpose().map_err(wrong("url"))?,
             status: self.status,
+            error: self.error.map(|id| id.parse()).transpose().map_err(wrong("error"))?,
             text: self.text,
             parked_after_ms: self.parked_after_ms,
             parked_before_ms: self.parked_before_ms,

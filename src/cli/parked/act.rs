@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{filters::Filters, write_arriving};
+use super::{filters::Filters, write_arriving, write_without_error};
 use crate::cli::{
     failure::{Exit, Failure},
     output::Output,
@@ -247,6 +247,7 @@ impl Act {
         };
         let Tally { matched, total, arriving, claimed } = ended.tally;
         write_arriving(arriving, output);
+        write_without_error(&self.selection, matched as usize, output);
         if let Some(claimed) = claimed {
             output.notice(claimed.note());
         }

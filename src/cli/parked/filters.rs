@@ -6,6 +6,7 @@ use crate::cli::{failure::Failure, words};
 use homing_delivery::parking::{SearchText, Selection};
 use homing_domain::{
     clock,
+    error_group::ErrorId,
     id::{DeliveryId, SubscriptionId},
     time::UnixMillis,
     topic::TopicPattern,
@@ -43,6 +44,9 @@ pub(super) struct Filters {
     /// With this HTTP status at the last attempt
     #[arg(long, value_parser = clap::value_parser!(u16).range(100..=999))]
     status: Option<u16>,
+    /// Parked for this error of an attempt: ID of `homing errors`
+    #[arg(long, value_name = "ID")]
+    error: Option<ErrorId>,
     /// With this in URL, topic, last outcome or the description of the subscription, or at the
     /// beginning of the event's id
     #[arg(long, value_name = "TEXT")]
@@ -67,6 +71,7 @@ impl Filters {
             delivery: self.delivery,
             url: self.url.map(|url| url.as_str().to_owned()),
             status: self.status,
+            error: self.error,
             text: self.text,
             parked_after_ms: instant("--parked-after", self.parked_after, now)?,
             parked_before_ms: instant("--parked-before", self.parked_before, now)?,

@@ -4,7 +4,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{filters::Filters, write_arriving};
+use super::{filters::Filters, write_arriving, write_without_error};
 use crate::cli::{
     failure::{Exit, Failure},
     output::Output,
@@ -66,6 +66,7 @@ impl List {
         } else {
             write(&listing, output)?;
         }
+        write_without_error(&self.selection, listing.entries.len(), output);
         Ok(Exit::Done)
     }
 }
@@ -210,6 +211,7 @@ fn write_one(entry: &Entry, output: &mut Output<'_>) -> Result<(), Failure> {
         ("attempts", entry.attempts.to_string()),
         ("replays", entry.replays.to_string()),
         ("last outcome", entry.last_outcome.clone().unwrap_or_default()),
+        ("error", id(entry.error.map(|id| id.to_string()))),
         ("content type", entry.content_type.clone()),
         ("packed", entry.content_encoding.clone().unwrap_or_default()),
         ("body", format!("{} bytes", entry.body_bytes)),

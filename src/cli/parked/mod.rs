@@ -11,7 +11,7 @@ use super::{
     globals::Globals,
     output::Output,
 };
-use homing_delivery::parking::{Action, Arriving};
+use homing_delivery::parking::{Action, Arriving, Selection};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -72,6 +72,16 @@ pub(super) async fn run(
 pub(super) fn write_arriving(arriving: Arriving, output: &mut Output<'_>) {
     if let Some(note) = arriving.note() {
         output.notice(note);
+    }
+}
+
+/// Says, where nothing was found for an error, which deliveries have none.
+fn write_without_error(selection: &Selection, found: usize, output: &mut Output<'_>) {
+    if found == 0 && selection.error.is_some() {
+        output.notice(
+            "what a circuit parked has no error, nor has what an earlier version parked or what was \
+             attempted without an attempt log: select it by --url and --reason",
+        );
     }
 }
 

@@ -132,6 +132,9 @@ async fn a_failed_attempt_is_shown_with_what_it_sent_and_received() {
     let [error] = &errors["errors"].as_array().expect("a list")[..] else { panic!("{errors}") };
     assert_eq!((&error["count"], &error["outcome"]), (&json!(1), &json!("refused 503")));
     assert_eq!((&error["text"], &error["example"]), (&json!("no **** here"), &failed["id"]));
+    let parked = format!("/v1/parked?error={}", error["id"].as_str().expect("an id"));
+    assert_eq!(api.get(&parked).await.expect(200).body["entries"], json!([]));
+    assert_eq!(api.get("/v1/parked?error=refused").await.field(), "error");
     let elsewhere = api.get("/v1/errors?url=https://b.example/").await.expect(200).body;
     assert_eq!(elsewhere, json!({"errors": [], "more": false}));
     for unknown in ["01a1fe88-5faa-7421-b640-95b7b0fc9977", "nonsense"] {

@@ -10,7 +10,7 @@ use homing_domain::{
     record::{AttemptEvent, Attempted, Class, Gap, NextState, Record},
     time::UnixMillis,
 };
-use homing_store::Store;
+use homing_store::{MAX_ERROR_GROUPS_PER_URL, Store};
 use serde_json::json;
 
 use super::Home;
@@ -145,7 +145,36 @@ async fn an_attempt_is_shown_with_its_payload_and_errors_are_counted() {
     assert!(errors.contains("    2  2023-11-14T22:13:20Z"), "{errors}");
     assert!(errors.contains("refused 503  busy"), "{errors}");
     assert!(errors.contains(&kept_id) || errors.contains(&missed_id), "{errors}");
+    let id = home.run(&["errors", "--json"]).json()["errors"][0]["id"].clone();
+    let id = id.as_str().expect("an id");
+    assert!(errors.contains(id), "{errors}");
+    let away = ["--broker", "amqp://127.0.0.1:1"];
+    let parked = home.run(&[&["parked", "list", "--error", id], &away[..]].concat());
+    assert!(parked.stderr.contains("what a circuit parked has no error"), "{}", parked.stderr);
+    assert_eq!(home.run(&["parked", "list", "--error", "refused"]).code, 2);
     assert_eq!(home.run(&["errors", "--since", "1h", "--json"]).json()["errors"], json!([]));
+}
+
+/// Goal: what is counted together has no id, and says so. Method: one text more than a URL has errors.
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_that_are_counted_together_have_no_id() {
+    let home = Home::new();
+    let letter = |number: usize| char::from(b"abcdefghijk"[number]);
+    let records = (0..=MAX_ERROR_GROUPS_PER_URL).map(|number| {
+        let record = refused("o-7", clock::now());
+        let AttemptEvent::Attempted(attempted) = record.happened else { unreachable!("one was made") };
+        let response = format!("{}{}", letter(number / 10), letter(number % 10)).into_bytes();
+        let happened = AttemptEvent::Attempted(Attempted { response, ..attempted });
+        Record { happened, ..record }
+    });
+    home.record(&records.collect::<Vec<_>>(), None).await;
+    let listed = home.run(&["errors", "--limit", "1000", "--json"]).json();
+    let listed = listed["errors"].as_array().expect("a list");
+    let together: Vec<_> = listed.iter().filter(|error| error["id"].is_null()).collect();
+    assert_eq!((listed.len(), together.len()), (MAX_ERROR_GROUPS_PER_URL + 1, 1));
+    assert_eq!(together[0]["outcome"], "other errors");
+    let shown = home.run(&["errors", "--limit", "1000"]).done();
+    assert_eq!(shown.matches("none: counted together").count(), 1, "{shown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

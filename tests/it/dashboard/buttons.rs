@@ -239,6 +239,25 @@ async fn a_source_is_paused_reset_and_resumed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_one_error_parked_is_sent_again_from_the_list_of_errors() {
+    let scene = Scene::set().await;
+    let before = scene.receiver.count_at("/failing");
+    let browser = Browser::open(scene.url()).await;
+    let endpoint = format!("/endpoint?url={}", scene.receiver.url("/failing"));
+    let parked = "a[href^=\"/parked?error=\"]";
+    // Records are written some time after their attempts.
+    browser.go_until(&endpoint, parked).await;
+    browser.follow(parked).await;
+    browser.see("#without-error", "has no error").await;
+    assert_eq!(browser.count("tbody tr").await, 3);
+    browser.follow("#replay-matching").await;
+    browser.see("#go", "Replay 3 messages").await;
+    browser.follow("#go").await;
+    browser.see("main", "Done.").await;
+    scene.receiver.wait_for_at("/failing", before + 6).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_window_is_previewed_and_sent_again() {
     let scene = Scene::set().await;
     let browser = Browser::open(scene.url()).await;

@@ -73,16 +73,18 @@ pub(super) async fn a_failed_attempt_counts_once_by_what_failed(place: Place) ->
     assert!(!more);
     let found: Vec<_> = groups
         .iter()
-        .map(|group| (group.kind.url.as_str(), group.kind.text.as_str(), group.count))
+        .map(|(_, group)| (group.kind.url.as_str(), group.kind.text.as_str(), group.count))
         .collect();
     assert_eq!(
         found,
         [("https://b.example/", "broken", 1), (URL, "broken", 40), (URL, "busy, order #", 80)]
     );
     let [elsewhere, broken, busy] = &groups[..] else { return Err("three errors".into()) };
-    assert_eq!((broken.first, broken.last), (at(2), at(119)));
     let last = batches.last().and_then(|batch| batch.last()).ok_or("there are some")?;
-    assert_eq!((broken.example, broken.kind.status), (last.id, Some(503)));
+    let (id, group) = broken;
+    assert_eq!((group.first, group.last), (at(2), at(119)));
+    assert_eq!((group.example, group.kind.status), (last.id, Some(503)));
+    assert_eq!(stores[1].error_id(&group.kind), *id);
 
     let read = async |filter: ErrorFilter| stores[0].error_groups(&filter).await;
     let url = Some(URL.to_owned());
@@ -138,9 +140,10 @@ pub(super) async fn the_errors_of_one_url_are_bounded(place: Place) -> Kept {
     let filter = ErrorFilter { url: Some(URL.to_owned()), ..all() };
     let groups = store.error_groups(&filter).await?.groups;
     assert_eq!(groups.len() as u64, limit + 1);
-    let count = groups.iter().map(|group| group.count).sum::<u64>();
+    let count = groups.iter().map(|(_, group)| group.count).sum::<u64>();
     assert_eq!(count, limit - 10 + limit + 20 + 30);
-    let other = groups.iter().find(|group| group.kind.text.is_empty()).ok_or("there are others")?;
+    let (_, other) =
+        groups.iter().find(|(_, group)| group.kind.is_other()).ok_or("there are others")?;
     assert_eq!((other.count, other.kind.outcome.as_str()), (50, "other errors"));
     assert_eq!((other.first, other.last), (at(limit), at(limit + 29)));
     Ok(())

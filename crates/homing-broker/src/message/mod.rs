@@ -71,6 +71,8 @@ pub mod header {
     pub const TURN: &str = "x-homing-turn-ms";
     /// The last outcome.
     pub const LAST_OUTCOME: &str = "x-homing-last-outcome";
+    /// The id of the error of the attempt after which it is parked.
+    pub const ERROR: &str = "x-homing-error";
     /// 1: the subscription could not be read, so it is not known yet if it matches the event.
     pub const UNMATCHED: &str = "x-homing-unmatched";
     /// The version of Workfront's form that it is sent in, where events are sent in both; with

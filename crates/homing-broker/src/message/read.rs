@@ -265,6 +265,7 @@ fn read_progress(headers: &Headers<'_>) -> Progress {
         hold: read_hold(headers),
         turn: instant(header::TURN),
         last_outcome: headers.text(header::LAST_OUTCOME),
+        error: headers.text(header::ERROR).and_then(|id| id.parse().ok()),
         unmatched: headers.count(header::UNMATCHED) > 0,
         version: headers.text(header::VERSION).and_then(|version| version.parse().ok()),
     }

@@ -15,6 +15,7 @@ use crate::{
 };
 use homing_domain::{
     delivery::{Hold, Progress},
+    error_group::ErrorId,
     id::{EventId, SubscriptionId},
     schedule::Step,
     time::UnixMillis,
@@ -129,6 +130,7 @@ fn a_delivery_is_read_as_it_was_written() {
         not_before: Some(UnixMillis::new(7)),
         turn: Some(UnixMillis::new(9)),
         last_outcome: Some("refused 503".to_owned()),
+        error: Some(ErrorId::new([9; 16])),
         unmatched: true,
         version: "v1 former".parse().ok(),
     };

@@ -143,6 +143,9 @@ impl Message {
         if let Some(outcome) = &progress.last_outcome {
             headers::put_text(table, header::LAST_OUTCOME, outcome);
         }
+        if let Some(error) = progress.error {
+            headers::put_text(table, header::ERROR, &error.to_string());
+        }
         if let Some(parked) = self.parked {
             write_parked(table, parked);
         }

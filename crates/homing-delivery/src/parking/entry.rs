@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use homing_broker::{DeadLettered, Message, Unreadable, fetched::Fetched};
 use homing_domain::{
+    error_group::ErrorId,
     id::{DeliveryId, SubscriptionId},
     time::UnixMillis,
     verdict::ParkReason,
@@ -50,6 +51,10 @@ pub struct Entry {
     /// The last outcome, or what is wrong with the message; if the broker parked it, the broker's
     /// reason and the queue. Cut after a thousand bytes where the body is left out.
     pub last_outcome: Option<String>,
+    /// The id of the error that it was parked for, as the list of errors has it.
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorId>,
     /// As published.
     pub content_type: String,
     /// The encoding of the body, if the publisher declared one.
@@ -85,6 +90,7 @@ impl From<ParkedDelivery> for Entry {
             attempts: row.attempts,
             replays: row.replays,
             last_outcome: row.last_outcome,
+            error: row.error,
             content_type: row.content_type,
             content_encoding: row.content_encoding,
             body_bytes: row.body_bytes,
@@ -159,6 +165,7 @@ fn of_message(message: &Message, id: ParkedId, parked: Option<UnixMillis>) -> Ve
         received: progress.received,
         first_failure: progress.first_failure,
         last_outcome: progress.last_outcome.clone(),
+        error: progress.error,
         content_type: event.content_type.clone(),
         content_encoding: event
             .content_encoding
@@ -188,6 +195,7 @@ fn of_unreadable(
         received: None,
         first_failure: None,
         last_outcome: Some(unreadable.why.to_string()),
+        error: None,
         content_type: String::new(),
         content_encoding: None,
         body_bytes: size(&unreadable.body),

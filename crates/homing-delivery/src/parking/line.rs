@@ -76,6 +76,7 @@ mod tests {
             attempts: 0,
             replays: 0,
             last_outcome: None,
+            error: None,
             content_type: "application/json".to_owned(),
             content_encoding: None,
             body_bytes: u64::try_from(body.len()).unwrap(),

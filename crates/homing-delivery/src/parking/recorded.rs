@@ -112,7 +112,7 @@ impl Drop for Recorded {
 fn described(selection: &Selection) -> String {
     let Selection { id, reason, subscription, topic, event, delivery, url, status, text, .. } =
         selection;
-    let Selection { parked_after_ms, parked_before_ms, held_for, .. } = selection;
+    let Selection { error, parked_after_ms, parked_before_ms, held_for, .. } = selection;
     let conditions = [
         ("id", id.map(|id| id.to_string())),
         ("reason", reason.map(|reason| reason.as_str().to_owned())),
@@ -122,6 +122,7 @@ fn described(selection: &Selection) -> String {
         ("delivery", delivery.map(|id| id.to_string())),
         ("url", url.clone()),
         ("status", status.map(|status| status.to_string())),
+        ("error", error.map(|id| id.to_string())),
         ("text", text.as_ref().map(|text| text.as_str().to_owned())),
         ("parked_after", parked_after_ms.map(|at| at.to_string())),
         ("parked_before", parked_before_ms.map(|at| at.to_string())),

@@ -21,7 +21,8 @@ use homing_broker::{Message, Receipt, Route};
 use homing_domain::{
     circuit::Admission,
     clock,
-    delivery::Delivery,
+    delivery::{Delivery, Progress},
+    error_group::ErrorId,
     schedule::Schedule,
     subscription::Subscription,
     time::UnixMillis,
@@ -104,8 +105,8 @@ async fn run(
     let admitted = admit(context, &task, turn).await?;
     let attempt = perform(context, &task).await?;
     let verdict = judge(context, &task, &attempt);
-    record(context, &task, &attempt, &verdict, admitted).await;
-    Ok(follow(&task, &attempt, verdict))
+    let error = record(context, &task, &attempt, &verdict, admitted).await;
+    Ok(follow(&task, &attempt, verdict, error))
 }
 
 /// Adds jitter to often-redelivered messages: one of them may kill the workers that attempt it.
@@ -326,15 +327,16 @@ fn judge(context: &Context, task: &Task<'_>, attempt: &Attempt) -> Verdict {
     verdict::verdict(&attempt.result.outcome, task.delivery.progress.step, task.schedule, on_gone)
 }
 
-/// Reports the attempt, updates limits and circuit, and frees the permit.
+/// Reports the attempt, updates limits and circuit, and frees the permit; returns the error that the
+/// delivery is parked for.
 async fn record(
     context: &Context,
     task: &Task<'_>,
     attempt: &Attempt,
     verdict: &Verdict,
     admitted: Admitted,
-) {
-    context.observers.attempted(task, attempt, verdict);
+) -> Option<ErrorId> {
+    let error = context.observers.attempted(task, attempt, verdict);
     let (url, outcome) = (&task.subscription.spec.url, &attempt.result.outcome);
     match admitted {
         Admitted::Ordinary(permit) => {
@@ -346,10 +348,16 @@ async fn record(
     if *verdict == Verdict::Park(ParkReason::Gone) {
         Box::pin(context.circuits.gone(url)).await;
     }
+    error.map(|error| context.store.error_id(&error))
 }
 
 /// Turns the verdict into a disposition: the new progress and the destination.
-fn follow(task: &Task<'_>, attempt: &Attempt, verdict: Verdict) -> Disposition {
+fn follow(
+    task: &Task<'_>,
+    attempt: &Attempt,
+    verdict: Verdict,
+    error: Option<ErrorId>,
+) -> Disposition {
     let Task { message, delivery, schedule, .. } = *task;
     let (outcome, ended) = (&attempt.result.outcome, attempt.ended);
     let progress = |step| delivery.progress.failed(outcome.to_string(), step, ended);
@@ -364,8 +372,8 @@ fn follow(task: &Task<'_>, attempt: &Attempt, verdict: Verdict) -> Disposition {
             Disposition::after_attempt(message, Route::Wait(wait))
         }
         Verdict::Park(reason) => {
-            let (message, route) =
-                disposition::park(message, progress(delivery.progress.step), reason);
+            let progress = Progress { error, ..progress(delivery.progress.step) };
+            let (message, route) = disposition::park(message, progress, reason);
             Disposition::after_attempt(message, route)
         }
     }

@@ -17,7 +17,8 @@ use super::{
 };
 use homing_broker::{Message, Route, message::Unreadable, topology::THROTTLE_WAITS};
 use homing_domain::{
-    clock, delivery::Delivery, history::Count, url::EndpointUrl, verdict::Verdict,
+    clock, delivery::Delivery, error_group::Kind, history::Count, url::EndpointUrl,
+    verdict::Verdict,
 };
 use homing_telemetry::{
     line_limit::LineLimit,
@@ -54,15 +55,20 @@ impl Observers {
         self.not_now_lines.lock().is_due(url, Instant::now())
     }
 
-    /// Reports an attempt that has ended.
-    pub(super) fn attempted(&self, task: &Task<'_>, attempt: &Attempt, verdict: &Verdict) {
+    /// Reports an attempt that has ended; returns its error if the delivery is parked for it.
+    pub(super) fn attempted(
+        &self,
+        task: &Task<'_>,
+        attempt: &Attempt,
+        verdict: &Verdict,
+    ) -> Option<Kind> {
         let Task { delivery, subscription, .. } = *task;
         let (outcome, duration) = (&attempt.result.outcome, attempt.duration);
         let attempted = Attempted { delivery, subscription, outcome, duration };
         log_events::attempted(&attempted, verdict);
-        self.attempt_log.attempted(task, attempt, verdict);
+        let error = self.attempt_log.attempted(task, attempt, verdict);
         self.counters.attempted(outcome);
-        let Some(history) = &self.history else { return };
+        let Some(history) = &self.history else { return error };
         let received = delivery.progress.received.filter(|_| outcome.is_accepted());
         history.attempted(&Ended {
             url: &subscription.spec.url,
@@ -78,6 +84,7 @@ impl Observers {
                 Count::Parked,
             );
         }
+        error
     }
 
     /// Reports a new event, and if a subscription wants it.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
 use homing_domain::{
+    error_group::ErrorId,
     id::{DeliveryId, SubscriptionId},
     time::UnixMillis,
     verdict::ParkReason,
@@ -133,6 +134,8 @@ pub struct ParkedDelivery {
     pub first_failure: Option<UnixMillis>,
     /// The last outcome, or what is wrong with the message; cut after a thousand bytes.
     pub last_outcome: Option<String>,
+    /// The error that it was parked for, if that was one of an attempt.
+    pub error: Option<ErrorId>,
     /// As published.
     pub content_type: String,
     /// The encoding of the body, if the publisher declared one.

@@ -27,7 +27,7 @@ use crate::{
     statement::{SqlDatabase, Statement, Tx, sql},
 };
 
-/// Rows of one statement: 18 values each, far below 32,766. Source: SQLite, *Limits*, 9; PostgreSQL
+/// Rows of one statement: 19 values each, far below 32,766. Source: SQLite, *Limits*, 9; PostgreSQL
 /// takes twice as many.
 const ROWS_AT_ONCE: usize = 200;
 /// The notes of an intake that has ended are forgotten after this time, once the queue has messages that
@@ -330,7 +330,8 @@ fn insert<DB: SqlDatabase>(
             last_outcome,
             content_type,
             content_encoding,
-            body_bytes
+            body_bytes,
+            error
         );
     }
     insert.push(")")

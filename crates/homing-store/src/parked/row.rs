@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::{ParkedDelivery, ParkedId};
 use homing_domain::{
+    error_group::ErrorId,
     id::{DeliveryId, SubscriptionId},
     time::UnixMillis,
 };
@@ -12,7 +13,8 @@ use homing_domain::{
 /// The columns of one delivery, in the order in which they are inserted.
 pub(super) const COLUMNS: &str = "\
     id, event, topic, subscription, delivery, url, reason, status, attempts, replays, parked_ms, \
-    received_ms, first_failure_ms, last_outcome, content_type, content_encoding, body_bytes";
+    received_ms, first_failure_ms, last_outcome, content_type, content_encoding, body_bytes, \
+    error";
 
 /// Bytes that are kept of an outcome: an index takes no more than 2,700 in all. Source: PostgreSQL,
 /// *B-Tree Indexes*, a third of a page.
@@ -38,6 +40,7 @@ pub(super) struct ParkedRow {
     pub(super) content_type: String,
     pub(super) content_encoding: Option<String>,
     pub(super) body_bytes: i64,
+    pub(super) error: Option<Vec<u8>>,
 }
 
 /// A UUID as it is stored.
@@ -77,6 +80,7 @@ impl ParkedRow {
             content_type: text(&delivery.content_type),
             content_encoding: delivery.content_encoding.as_deref().map(text),
             body_bytes: i64::try_from(delivery.body_bytes).unwrap_or(i64::MAX),
+            error: delivery.error.map(|error| error.as_bytes().to_vec()),
         }
     }
 
@@ -106,12 +110,17 @@ impl ParkedRow {
             content_type: self.content_type,
             content_encoding: self.content_encoding,
             body_bytes: self.body_bytes.unsigned_abs(),
+            error: self.error.as_deref().map(error).transpose()?,
         })
     }
 }
 
 fn uuid(bytes: &[u8]) -> sqlx::Result<Uuid> {
     Uuid::from_slice(bytes).map_err(sqlx::Error::decode)
+}
+
+fn error(bytes: &[u8]) -> sqlx::Result<ErrorId> {
+    bytes.try_into().map(ErrorId::new).map_err(sqlx::Error::decode)
 }
 
 fn number<N: TryFrom<i64, Error = std::num::TryFromIntError>>(number: i64) -> sqlx::Result<N> {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::ParkedId;
 use homing_domain::{
+    error_group::ErrorId,
     id::{DeliveryId, SubscriptionId},
     text::{parsed, parsed_by},
     time::UnixMillis,
@@ -44,6 +45,9 @@ pub struct Selection {
     /// With this HTTP status at its last attempt.
     #[serde(deserialize_with = "status")]
     pub status: Option<u16>,
+    /// Parked for this error of an attempt.
+    #[serde(deserialize_with = "parsed")]
+    pub error: Option<ErrorId>,
     /// With an event id that begins so, with this `webhook-id` or subscription, or with this in its
     /// URL, topic, last outcome or the description of its subscription, in whatever case.
     #[serde(deserialize_with = "parsed")]

@@ -17,6 +17,7 @@ use homing_broker::{Message, Route};
 use homing_domain::{
     clock,
     delivery::Delivery,
+    error_group::Kind,
     id::SubscriptionId,
     payload::{Payload, PayloadState},
     record::{AttemptEvent, Attempted, Class, Gap, NextState, Record, RecordId},
@@ -139,14 +140,14 @@ impl Sender {
         Self(Some(Log { records, response_bytes, batch, backlog }))
     }
 
-    /// Records an attempt that has just ended.
+    /// Records an attempt that has just ended; returns its error if the delivery is parked for it.
     pub(in crate::worker) fn attempted(
         &self,
         task: &Task<'_>,
         attempt: &Attempt,
         verdict: &Verdict,
-    ) {
-        let Some(log) = &self.0 else { return };
+    ) -> Option<Kind> {
+        let log = self.0.as_ref()?;
         let Task { delivery, subscription, .. } = *task;
         let AttemptResult { outcome, status, response, cause, payload } = &attempt.result;
         let kept = response.get(..log.response_bytes).unwrap_or(response);
@@ -163,6 +164,7 @@ impl Sender {
         let url = Some(subscription.spec.url.as_str().to_owned());
         let next_state = after(verdict, attempt.ended);
         let record = of_delivery(delivery, attempt.started, url, happened, next_state);
+        let error = if next_state.reason().is_some() { Kind::of(&record) } else { None };
         let kept = payload.as_ref().map(|payload| log.backlog.admitted(payload));
         let state = match &kept {
             None => PayloadState::Unwanted,
@@ -170,6 +172,7 @@ impl Sender {
             Some(None) => PayloadState::Missed,
         };
         log.put(Record { payload: state, ..record }, kept.flatten());
+        error
     }
 
     /// Records a delivery that was not attempted, if the reason is worth a record; `next` follows.
