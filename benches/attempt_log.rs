@@ -26,6 +26,8 @@ const BATCH: u32 = 1_000;
 const SUBSCRIPTIONS: u32 = 200;
 /// One of so many attempts fails.
 const FAILS: u32 = 20;
+/// All attempts at this URL fail.
+const NEVER_ACCEPTS: u32 = 2 * FAILS;
 /// A delivery that failed is accepted so many records later.
 const LATER: u32 = 100_000;
 const PAGES: u32 = 20;
@@ -44,6 +46,7 @@ fn record(number: u32, now: UnixMillis) -> Record {
     let fails = number.is_multiple_of(FAILS);
     let is_second = number % FAILS == 1 && number > LATER;
     let number = if is_second { number - 1 - LATER } else { number };
+    let fails = fails || number % SUBSCRIPTIONS == NEVER_ACCEPTS;
     let mixed = (u128::from(number) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
     let event = EventId::from(uuid::Uuid::from_u128(mixed));
     let recipient = subscription(number);
@@ -205,6 +208,22 @@ fn deliveries(some: &Record) -> Vec<(&'static str, DeliveryFilter)> {
         ("deliveries, held (there are none)", DeliveryFilter { states: of("held"), ..none() }),
         ("deliveries, pending", DeliveryFilter { states: of("pending"), ..none() }),
         ("deliveries, url", DeliveryFilter { url: Some(url(7)), ..none() }),
+        (
+            "deliveries, url that never accepts",
+            DeliveryFilter { url: Some(url(NEVER_ACCEPTS)), ..none() },
+        ),
+        (
+            "deliveries, the same, delivered",
+            DeliveryFilter {
+                url: Some(url(NEVER_ACCEPTS)),
+                states: of("delivered"),
+                ..none()
+            },
+        ),
+        (
+            "deliveries, url, another topic (none)",
+            DeliveryFilter { url: Some(url(7)), topic: Some("none".to_owned()), ..none() },
+        ),
         (
             "deliveries, url, waits",
             DeliveryFilter { url: Some(url(FAILS)), states: of("waits"), ..none() },

@@ -7,6 +7,8 @@
 //! Marks of last records may be too many: a worker of an earlier version takes none. So a row counts
 //! only where its delivery has no later record, which is looked up.
 
+use std::cmp::Reverse;
+
 use async_trait::async_trait;
 use serde::Deserialize;
 
@@ -16,7 +18,7 @@ use super::{
     attempt_statements::{IS_LATER, LAST, PAIRS_AT_ONCE},
     attempts::{RecordFilter, normalised},
     backend::{Backend, SqlStore},
-    statement::{SqlDatabase, Statement, sql},
+    statement::{SqlDatabase, Statement, Tx, sql},
 };
 use homing_domain::{
     delivery_state::{DeliveryState, States},
@@ -111,25 +113,34 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
         let read = async {
             let limit = page.limit.clamp(1, MAX_PAGE_LIMIT);
             let on_page = usize::try_from(limit).unwrap_or(usize::MAX);
-            let branches = Branch::of(&page.filter);
-            let search = Search { page, indexed_by: B::DIALECT.indexed_by, branches: &branches };
+            let (bounded, whole): (Vec<_>, Vec<_>) =
+                Branch::of(&page.filter).into_iter().partition(|branch| branch.is_bounded);
+            let search = Search { page, indexed_by: B::DIALECT.indexed_by };
             // One instant: what is in no branch meanwhile moves the end of none.
             let mut transaction = self.begin_snapshot().await?;
             if let Some(in_order) = B::DIALECT.in_order {
                 sql(in_order).execute(&mut transaction).await?;
             }
+            let behind = limit.saturating_add(1);
+            let mut last = rows(&mut transaction, search.rows(&whole, behind, None)).await?;
+            // What is older than a full page need not be looked at.
+            let full = last.get(on_page).map(|record| record.id);
             let mut stopped = None;
-            for branch in branches.iter().filter(|branch| branch.is_bounded) {
-                let end: Option<(Vec<u8>,)> = search.end(branch).optional(&mut transaction).await?;
+            let most =
+                if page.filter.delivery.is_some() { LOOKED_AT_FOR_ID } else { LOOKED_AT };
+            let most = most / bounded.len().max(1);
+            for branch in &bounded {
+                let end = search.end(branch, most, full);
+                let end: Option<(Vec<u8>,)> = end.optional(&mut transaction).await?;
                 let end = end.map(|(id,)| attempt_row::record_id(&id)).transpose()?;
                 stopped = stopped.max(end);
             }
             // What one branch does not look at may be newer than what others find.
-            let rows = search.rows(limit.saturating_add(1), stopped);
-            let rows: Vec<AttemptRow> = rows.all(&mut transaction).await?;
+            last.retain(|record| Some(record.id) >= stopped);
+            let found = search.rows(&bounded, behind, stopped.max(full));
+            last.extend(rows(&mut transaction, found).await?);
             transaction.rollback().await?;
-            let records = rows.into_iter().map(AttemptRow::build);
-            let mut last = records.collect::<sqlx::Result<Vec<_>>>()?;
+            last.sort_by_key(|record| Reverse(record.id));
             let is_full = last.len() > on_page;
             last.truncate(on_page);
             let after = last.last().map(|record| record.id).filter(|_| is_full);
@@ -156,6 +167,15 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
         };
         self.ask("reading the records of deliveries", read).await
     }
+}
+
+async fn rows<DB: SqlDatabase>(
+    transaction: &mut Tx<DB>,
+    statement: Option<Statement<DB>>,
+) -> sqlx::Result<Vec<Record>> {
+    let Some(statement) = statement else { return Ok(Vec::new()) };
+    let rows: Vec<AttemptRow> = statement.all(transaction).await?;
+    rows.into_iter().map(AttemptRow::build).collect()
 }
 
 /// One state of a search, and the index along which it is read.
@@ -234,24 +254,26 @@ impl Branch {
     }
 }
 
-/// A page, and the branches that it is read by.
+/// A page, and the way in which indexes are named.
 struct Search<'a> {
     page: &'a DeliveryPage,
     indexed_by: Option<&'static str>,
-    branches: &'a [Branch],
 }
 
 impl Search<'_> {
-    /// The last records of the page, at most `limit`, and none older than `stopped`.
-    fn rows<DB: SqlDatabase>(&self, limit: u32, stopped: Option<RecordId>) -> Statement<DB> {
+    /// The last records of the page in `branches`, at most `limit`, and none older than `oldest`.
+    /// `None`: there are no branches.
+    fn rows<DB: SqlDatabase>(
+        &self,
+        branches: &[Branch],
+        limit: u32,
+        oldest: Option<RecordId>,
+    ) -> Option<Statement<DB>> {
         let mut select = sql("");
-        for (number, branch) in self.branches.iter().enumerate() {
+        for (number, branch) in branches.iter().enumerate() {
             let before = if number == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" };
             select = select.push(before);
-            select = self.along(branch, "*", select);
-            if let Some(stopped) = stopped {
-                select = select.push(" AND id >= ").push_bind(bytes(stopped.uuid()));
-            }
+            select = self.along(branch, "*", select, oldest);
             select = self.rest(branch, select.push(" AND latest = 1"));
             let by_event =
                 self.indexed_by.map(|indexed_by| format!("{indexed_by}attempts_by_event"));
@@ -264,24 +286,30 @@ impl Search<'_> {
                 .push_bind(i64::from(limit))
                 .push(") AS branch");
         }
-        select.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(limit))
+        let select = select.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(limit));
+        (!branches.is_empty()).then_some(select)
     }
 
-    /// The last row that a bounded branch looks at; none if it comes to its end before.
-    fn end<DB: SqlDatabase>(&self, branch: &Branch) -> Statement<DB> {
-        let bounded = self.branches.iter().filter(|branch| branch.is_bounded).count();
-        let most = if self.page.filter.delivery.is_some() { LOOKED_AT_FOR_ID } else { LOOKED_AT };
-        let offset = (most / bounded.max(1)).saturating_sub(1);
-        self.along(branch, "id", sql(""))
+    /// The last row that a bounded branch looks at, of `most`; none if it comes to its end, or to
+    /// `oldest`, before.
+    fn end<DB: SqlDatabase>(
+        &self,
+        branch: &Branch,
+        most: usize,
+        oldest: Option<RecordId>,
+    ) -> Statement<DB> {
+        let offset = most.saturating_sub(1);
+        self.along(branch, "id", sql(""), oldest)
             .push(&format!(" ORDER BY id DESC LIMIT 1 OFFSET {offset}"))
     }
 
-    /// The rows along the index of a branch.
+    /// The rows along the index of a branch, down to `oldest`.
     fn along<DB: SqlDatabase>(
         &self,
         branch: &Branch,
         columns: &str,
         select: Statement<DB>,
+        oldest: Option<RecordId>,
     ) -> Statement<DB> {
         let DeliveryPage { filter, after, .. } = self.page;
         let times = RecordFilter { since: filter.since, until: filter.until, ..Default::default() };
@@ -292,7 +320,7 @@ impl Search<'_> {
             select = select.push(indexed_by).push(index);
         }
         select = select.push(" WHERE id < ").push_bind(below);
-        if let Some(from) = from {
+        if let Some(from) = from.max(oldest) {
             select = select.push(" AND id >= ").push_bind(bytes(from.uuid()));
         }
         let of_subscription = filter.subscription.map(|id| bytes(id.uuid()));
