@@ -71,8 +71,8 @@ struct ListPage {
     layout: Layout,
     fields: Fields,
     wrong: Wrong,
-    kinds: &'static [ObjectKind],
-    actions: &'static [Action],
+    kinds: Vec<&'static str>,
+    actions: Vec<&'static str>,
     changes: Vec<Change>,
     next: Option<String>,
     is_filtered: bool,
@@ -107,8 +107,8 @@ pub(super) async fn list(
         next: found.next.map(|next| format!("/audit?{query}&after={next}")),
         fields,
         wrong,
-        kinds: ObjectKind::ALL,
-        actions: Action::ALL,
+        kinds: ObjectKind::ALL.iter().map(|kind| kind.as_str()).collect(),
+        actions: Action::ALL.iter().map(|action| action.as_str()).collect(),
         changes: found.records.into_iter().map(|one| Change::from(View::from(one))).collect(),
     }))
 }
