@@ -7,16 +7,14 @@ use super::{
     globals::Globals,
     output::Output,
     payload,
-    range::{Period, Records},
+    range::{Of, Period, Records},
     table::Rows,
     words,
 };
 use crate::history::{PageView, RecordView};
 use homing_domain::{
     clock,
-    id::{DeliveryId, SubscriptionId},
     record::{Classes, RecordId},
-    url::EndpointUrl,
 };
 use homing_store::{RecordFilter, RecordPage};
 
@@ -43,18 +41,8 @@ pub(super) struct Arguments {
     /// Show this attempt alone, with what it sent and received
     #[arg(value_name = "ID", conflicts_with_all = FILTERS)]
     id: Option<RecordId>,
-    /// Of the event with this id
-    #[arg(long, value_name = "ID")]
-    event: Option<String>,
-    /// Of the delivery with this id: what the receiver got as webhook-id
-    #[arg(long, value_name = "ID")]
-    delivery: Option<DeliveryId>,
-    /// To be delivered to this subscription
-    #[arg(long, value_name = "ID")]
-    subscription: Option<SubscriptionId>,
-    /// Sent to this URL
-    #[arg(long, value_name = "URL")]
-    url: Option<EndpointUrl>,
+    #[command(flatten)]
+    of: Of,
     /// With this outcome; failed: refused, timed out or unreachable
     #[arg(long, value_parser = PossibleValuesParser::new(Classes::names())
         .try_map(|word| word.parse::<Classes>()))]
@@ -72,11 +60,11 @@ impl Arguments {
     fn page(&self) -> Result<RecordPage, Failure> {
         let now = clock::now();
         let filter = RecordFilter {
-            event: self.event.clone(),
-            delivery: self.delivery,
-            subscription: self.subscription,
-            url: self.url.as_ref().map(|url| url.as_str().to_owned()),
-            classes: self.outcome.clone(),
+            event: self.of.event.clone(),
+            delivery: self.of.delivery,
+            subscription: self.of.subscription,
+            url: self.of.url(),
+            classes: self.outcome,
             status: self.status,
             since: self.begun.since(now)?,
             until: self.begun.until(now)?,

@@ -7,7 +7,7 @@ use super::{
     failure::{Exit, Failure},
     globals::Globals,
     output::Output,
-    range::{Period, Records},
+    range::{Of, Period, Records},
     table::Rows,
     words,
 };
@@ -15,9 +15,7 @@ use crate::history::{DeliveriesView, DeliveryTimeline};
 use homing_domain::{
     clock,
     delivery_state::States,
-    id::{DeliveryId, SubscriptionId},
     topic::Topic,
-    url::EndpointUrl,
 };
 use homing_store::{DeliveryFilter, DeliveryPage};
 
@@ -40,18 +38,8 @@ half a million records, and names the next page.";
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// Of the event with this id
-    #[arg(long, value_name = "ID")]
-    event: Option<String>,
-    /// With this id: what the receiver gets as webhook-id
-    #[arg(long, value_name = "ID")]
-    delivery: Option<DeliveryId>,
-    /// To this subscription
-    #[arg(long, value_name = "ID")]
-    subscription: Option<SubscriptionId>,
-    /// To this URL
-    #[arg(long, value_name = "URL")]
-    url: Option<EndpointUrl>,
+    #[command(flatten)]
+    of: Of,
     /// Of events with this topic
     #[arg(long, value_parser = |text: &str| Topic::new(text))]
     topic: Option<Topic>,
@@ -72,12 +60,12 @@ impl Arguments {
     fn page(&self) -> Result<DeliveryPage, Failure> {
         let now = clock::now();
         let filter = DeliveryFilter {
-            event: self.event.clone(),
-            delivery: self.delivery,
-            subscription: self.subscription,
-            url: self.url.as_ref().map(|url| url.as_str().to_owned()),
+            event: self.of.event.clone(),
+            delivery: self.of.delivery,
+            subscription: self.of.subscription,
+            url: self.of.url(),
             topic: self.topic.as_ref().map(ToString::to_string),
-            states: self.state.clone(),
+            states: self.state,
             since: self.changed.since(now)?,
             until: self.changed.until(now)?,
         };

@@ -1,7 +1,36 @@
-//! Flags that choose a time, or a page of records.
+//! Flags that choose deliveries, a time, or a page of records.
 
 use super::{failure::Failure, words};
-use homing_domain::{record::RecordId, time::UnixMillis};
+use homing_domain::{
+    id::{DeliveryId, SubscriptionId},
+    record::RecordId,
+    time::UnixMillis,
+    url::EndpointUrl,
+};
+
+/// Deliveries, by what they are of.
+#[derive(clap::Args)]
+pub(super) struct Of {
+    /// Of the event with this id
+    #[arg(long, value_name = "ID")]
+    pub(super) event: Option<String>,
+    /// Of the delivery with this id: what the receiver gets as webhook-id
+    #[arg(long, value_name = "ID")]
+    pub(super) delivery: Option<DeliveryId>,
+    /// To be delivered to this subscription
+    #[arg(long, value_name = "ID")]
+    pub(super) subscription: Option<SubscriptionId>,
+    /// Sent to this URL
+    #[arg(long, value_name = "URL")]
+    url: Option<EndpointUrl>,
+}
+
+impl Of {
+    /// The URL as stores have it.
+    pub(super) fn url(&self) -> Option<String> {
+        self.url.as_ref().map(|url| url.as_str().to_owned())
+    }
+}
 
 /// A time.
 #[derive(clap::Args)]

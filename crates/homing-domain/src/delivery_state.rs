@@ -1,8 +1,8 @@
 //! The present state of a delivery: that after its last record.
 
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
+
+use super::any_of::{AnyOf, Word};
 
 /// The state of a delivery after its last record.
 #[derive(
@@ -65,57 +65,15 @@ impl DeliveryState {
     }
 }
 
-/// States for a search: one, or all in which something follows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct States(Vec<DeliveryState>);
+/// States for a search: one, or `pending`, all in which something follows by itself.
+pub type States = AnyOf<DeliveryState>;
 
-impl States {
-    /// The name for all states in which something follows by itself.
-    pub const PENDING: &'static str = "pending";
+impl Word for DeliveryState {
+    const WHAT: &'static str = "a state";
+    const WORDS: &'static [Self] = &Self::ALL;
+    const GROUP: (&'static str, &'static [Self]) = ("pending", &Self::PENDING);
 
-    /// The names, in the order in which the documentation lists them.
-    #[must_use]
-    pub fn names() -> Vec<&'static str> {
-        DeliveryState::ALL.into_iter().map(DeliveryState::as_str).chain([Self::PENDING]).collect()
-    }
-
-    /// The states to search for.
-    #[must_use]
-    pub fn as_slice(&self) -> &[DeliveryState] {
-        &self.0
-    }
-}
-
-/// The word names no state.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a state; one of {all}", all = States::names().join(", "))]
-pub struct StatesError(String);
-
-impl FromStr for States {
-    type Err = StatesError;
-
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        if word == Self::PENDING {
-            return Ok(Self(DeliveryState::PENDING.to_vec()));
-        }
-        let state = DeliveryState::ALL.into_iter().find(|state| state.as_str() == word);
-        state
-            .map(|state| Self(vec![state]))
-            .ok_or_else(|| StatesError(word.chars().take(64).collect()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn states_are_found_by_their_names() {
-        for state in DeliveryState::ALL {
-            let found: States = state.as_str().parse().unwrap();
-            assert_eq!(found.as_slice(), [state]);
-        }
-        assert_eq!("pending".parse::<States>().unwrap().as_slice(), DeliveryState::PENDING);
-        insta::assert_snapshot!("late".parse::<States>().unwrap_err(), @"`late` is not a state; one of delivered, waits, not_before, throttled, held, parked, not_wanted, pending");
+    fn text(self) -> &'static str {
+        self.as_str()
     }
 }

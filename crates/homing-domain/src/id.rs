@@ -1,8 +1,8 @@
 //! The ids of events, subscriptions and deliveries.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use uuid::{Uuid, fmt::Hyphenated};
 
 use super::subscription::Version;
@@ -63,65 +63,66 @@ impl fmt::Display for EventId {
     }
 }
 
-/// A subscription's id; `UUIDv7`, so that ids sort by creation.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    utoipa::ToSchema,
-)]
-#[serde(transparent)]
-pub struct SubscriptionId(Uuid);
+/// The id of something, which is a UUID, and the error of a text that is none.
+macro_rules! uuid_id {
+    ($(#[$about:meta])* $name:ident, $error:ident: $what:literal) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+        #[serde(transparent)]
+        pub struct $name(uuid::Uuid);
 
-impl SubscriptionId {
-    /// A subscription id from a UUID.
-    #[must_use]
-    pub fn new(id: Uuid) -> Self {
-        Self(id)
-    }
+        impl $name {
+            /// The id with this UUID.
+            #[must_use]
+            pub fn new(id: uuid::Uuid) -> Self {
+                Self(id)
+            }
 
-    /// The UUID itself.
-    #[must_use]
-    pub fn uuid(self) -> Uuid {
-        self.0
-    }
+            /// The UUID itself.
+            #[must_use]
+            pub fn uuid(self) -> uuid::Uuid {
+                self.0
+            }
+        }
+
+        #[doc = concat!("The text is not a ", $what, ".")]
+        #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+        #[error("`{0}` is not a {what}", what = $what)]
+        pub struct $error(String);
+
+        impl std::str::FromStr for $name {
+            type Err = $error;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                uuid::Uuid::parse_str(text)
+                    .map(Self)
+                    .map_err(|_| $error(text.chars().take(64).collect()))
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(&self.0, f)
+            }
+        }
+    };
+}
+pub(crate) use uuid_id;
+
+uuid_id! {
+    /// A subscription's id; `UUIDv7`, so that ids sort by creation.
+    SubscriptionId, SubscriptionIdError:
+    "subscription id (a UUID such as 01931f5a-9c4e-7000-8000-0123456789ab)"
 }
 
-/// The text is not a subscription id.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a subscription id (a UUID such as 01931f5a-9c4e-7000-8000-0123456789ab)")]
-pub struct SubscriptionIdError(String);
-
-impl FromStr for SubscriptionId {
-    type Err = SubscriptionIdError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Uuid::parse_str(text)
-            .map(Self)
-            .map_err(|_| SubscriptionIdError(text.chars().take(64).collect()))
-    }
+uuid_id! {
+    /// A delivery's id, sent as `webhook-id`: the same for all attempts and after a crash, different
+    /// for every subscription.
+    ///
+    /// Derived from event and subscription (`UUIDv5`), so that no crash can change it.
+    DeliveryId, DeliveryIdError: "delivery id (the UUID that is sent as `webhook-id`)"
 }
-
-impl fmt::Display for SubscriptionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// A delivery's id, sent as `webhook-id`: the same for all attempts and after a crash, different
-/// for every subscription.
-///
-/// Derived from event and subscription (`UUIDv5`), so that no crash can change it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
-#[serde(transparent)]
-pub struct DeliveryId(Uuid);
 
 impl DeliveryId {
     /// The id of `event`'s delivery to `subscription`.
@@ -154,39 +155,6 @@ impl DeliveryId {
     #[must_use]
     pub fn encode(self, buffer: &mut [u8; Hyphenated::LENGTH]) -> &str {
         self.0.hyphenated().encode_lower(buffer)
-    }
-
-    /// A delivery id that was stored as a UUID.
-    #[must_use]
-    pub fn new(id: Uuid) -> Self {
-        Self(id)
-    }
-
-    /// The UUID itself.
-    #[must_use]
-    pub fn uuid(self) -> Uuid {
-        self.0
-    }
-}
-
-/// The text is not a delivery id.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a delivery id (the UUID that is sent as `webhook-id`)")]
-pub struct DeliveryIdError(String);
-
-impl FromStr for DeliveryId {
-    type Err = DeliveryIdError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Uuid::parse_str(text)
-            .map(Self)
-            .map_err(|_| DeliveryIdError(text.chars().take(64).collect()))
-    }
-}
-
-impl fmt::Display for DeliveryId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

@@ -20,6 +20,7 @@
 //! delivered in the [`ledger`]. A [`replay`] sends events of the archive again.
 
 pub mod activity;
+pub mod any_of;
 pub mod api_token;
 pub mod attempt;
 pub mod audit;

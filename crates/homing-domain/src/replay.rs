@@ -1,14 +1,13 @@
 //! Replays of the archive: events of a window that are sent again, to subscriptions that had them
 //! or to new ones.
 
-use std::{fmt, num::NonZeroU32, str::FromStr};
+use std::{num::NonZeroU32, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
-use uuid::Uuid;
 
 use super::{
     event::Event,
-    id::{EventId, SubscriptionId},
+    id::{EventId, SubscriptionId, uuid_id},
     subscription::FieldError,
     time::UnixMillis,
     topic::TopicPattern,
@@ -22,54 +21,9 @@ pub const DEFAULT_RATE: u32 = 500;
 /// Deliveries per second of one replay at most.
 pub const MAX_RATE: u32 = 10_000;
 
-/// A replay's id; `UUIDv7`, so that ids sort by creation.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    utoipa::ToSchema,
-)]
-#[serde(transparent)]
-pub struct ReplayId(Uuid);
-
-impl ReplayId {
-    /// A replay's id from a UUID.
-    #[must_use]
-    pub fn new(id: Uuid) -> Self {
-        Self(id)
-    }
-
-    /// The UUID itself.
-    #[must_use]
-    pub fn uuid(self) -> Uuid {
-        self.0
-    }
-}
-
-impl fmt::Display for ReplayId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// The text is not the id of a replay.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not the id of a replay (a UUID such as 01931f5a-9c4e-7000-8000-0123456789ab)")]
-pub struct ReplayIdError;
-
-impl FromStr for ReplayId {
-    type Err = ReplayIdError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Uuid::parse_str(text).map(Self).map_err(|_| ReplayIdError)
-    }
+uuid_id! {
+    /// A replay's id; `UUIDv7`, so that ids sort by creation.
+    ReplayId, ReplayIdError: "replay id (a UUID such as 01931f5a-9c4e-7000-8000-0123456789ab)"
 }
 
 /// The events that are sent again, and to whom.
@@ -277,6 +231,7 @@ pub struct Replay {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use uuid::Uuid;
 
     use super::*;
 

@@ -96,7 +96,6 @@ pub(super) async fn of_each_delivery_the_last_record_counts(place: Place) -> Kep
         for single in &singles {
             for (since, subscribed) in [(None, false), (Some(at(30)), true), (None, true)] {
                 let subscription = subscribed.then(|| subscription(2));
-                let states = states.clone();
                 let filter = DeliveryFilter { states, since, subscription, ..single.clone() };
                 let expected = last.iter().filter(|one| matches(&filter, one));
                 let expected: Vec<_> = expected.map(|one| (*one).clone()).collect();

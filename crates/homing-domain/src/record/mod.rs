@@ -2,13 +2,14 @@
 
 mod id;
 
-use std::{str::FromStr, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use self::id::{RecordId, RecordIdError};
 use super::{
+    any_of::{AnyOf, Word},
     delivery::Hold,
     delivery_state::DeliveryState,
     id::{DeliveryId, SubscriptionId},
@@ -286,43 +287,16 @@ impl From<&super::outcome::Outcome> for Class {
     }
 }
 
-/// Classes for a search: one, or all that failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Classes(Vec<Class>);
+/// Classes for a search: one, or `failed`, all attempts that failed.
+pub type Classes = AnyOf<Class>;
 
-impl Classes {
-    /// The name for all attempts that failed.
-    pub const FAILED: &'static str = "failed";
+impl Word for Class {
+    const WHAT: &'static str = "an outcome";
+    const WORDS: &'static [Self] = &Self::ALL;
+    const GROUP: (&'static str, &'static [Self]) = ("failed", &Self::FAILED);
 
-    /// The names, in the order in which the documentation lists them.
-    #[must_use]
-    pub fn names() -> Vec<&'static str> {
-        Class::ALL.into_iter().map(Class::as_str).chain([Self::FAILED]).collect()
-    }
-
-    /// The classes to search for.
-    #[must_use]
-    pub fn as_slice(&self) -> &[Class] {
-        &self.0
-    }
-}
-
-/// The word names no class.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not an outcome; one of {all}", all = Classes::names().join(", "))]
-pub struct ClassesError(String);
-
-impl FromStr for Classes {
-    type Err = ClassesError;
-
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        if word == Self::FAILED {
-            return Ok(Self(Class::FAILED.to_vec()));
-        }
-        let class = Class::ALL.into_iter().find(|class| class.as_str() == word);
-        class
-            .map(|class| Self(vec![class]))
-            .ok_or_else(|| ClassesError(word.chars().take(64).collect()))
+    fn text(self) -> &'static str {
+        self.as_str()
     }
 }
 
@@ -337,19 +311,4 @@ pub struct Gap {
     pub until: UnixMillis,
     /// Their number.
     pub missed: u64,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn classes_are_found_by_their_names() {
-        for class in Class::ALL {
-            let found: Classes = class.as_str().parse().unwrap();
-            assert_eq!(found.as_slice(), [class]);
-        }
-        assert_eq!("failed".parse::<Classes>().unwrap().as_slice(), Class::FAILED);
-        insta::assert_snapshot!("dead".parse::<Classes>().unwrap_err(), @"`dead` is not an outcome; one of accepted, refused, timed_out, unreachable, not_attempted, failed");
-    }
 }
