@@ -31,9 +31,11 @@ of its last record in the attempt log: delivered; waits (for its next attempt, o
 not_before (its endpoint asked for that time); throttled (waits for its turn: rate limit, requests at
 a time; for longer than a second); held (circuit open or frozen, endpoint slow); parked (was_parked:
 replayed or dropped since); not_wanted.
-pending: all in which something follows by itself. SINCE is when the state began. --since and --until
-go by the last change. What has no record is not listed; --delivery without --event looks through
-half a million records, and names the next page.";
+pending: all in which something follows by itself. SINCE is when the state began, SEEN when a wait
+was last seen to go on. --since and --until go by the last change. What has no record is not listed,
+nor what has waited without an attempt since before the oldest record (`homing endpoints list` counts
+what is held). --delivery without --event looks through half a million records, and names the next
+page.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -90,7 +92,7 @@ pub(super) async fn run(
     Ok(Exit::Done)
 }
 
-const HEADER: [&str; 7] = ["SINCE", "STATE", "TOPIC", "EVENT", "ATTEMPTS", "DUE", "URL"];
+const HEADER: [&str; 8] = ["SINCE", "SEEN", "STATE", "TOPIC", "EVENT", "ATTEMPTS", "DUE", "URL"];
 
 fn write(
     view: &DeliveriesView,
@@ -110,7 +112,7 @@ fn write(
         for delivery in &view.deliveries {
             rows.add(row(delivery));
         }
-        rows.write(output, &[4])?;
+        rows.write(output, &[5])?;
     }
     for gap in &view.gaps {
         output.aside(format_args!("Missing: {gap}."));
@@ -124,11 +126,12 @@ fn write(
     Ok(())
 }
 
-fn row(delivery: &DeliveryTimeline) -> [String; 7] {
+fn row(delivery: &DeliveryTimeline) -> [String; 8] {
     let instant =
         |text: &Option<String>| text.as_deref().map(words::to_seconds).unwrap_or_default();
     [
         instant(&delivery.since),
+        instant(&delivery.as_of),
         delivery.state.to_owned(),
         delivery.topic.clone().unwrap_or_default(),
         delivery.event.clone(),

@@ -126,8 +126,9 @@ impl History {
             }
             Some((oldest, newest)) => format!(
                 "states are known since {oldest}; what has waited for longer without an attempt is \
-                 missing. The last record is of {newest}: no state shows what happens while workers \
-                 do not log (`attempts.enabled`)"
+                 missing (`homing endpoints list` counts what is held). The last record is of \
+                 {newest}: no state shows what happens while workers do not log \
+                 (`attempts.enabled`)"
             ),
         })
     }

@@ -188,7 +188,8 @@ impl History {
         let mut notes = vec![match self.store.attempt_log().await? {
             LogExtent { oldest: Some(oldest), rows, .. } => {
                 format!(
-                    "the attempt log goes back to {oldest} ({rows} records); older ones are deleted"
+                    "the attempt log goes back to {oldest} ({rows} records); older ones are \
+                     deleted, also those of what has been held since before"
                 )
             }
             LogExtent { oldest: None, .. } => {

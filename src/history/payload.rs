@@ -184,6 +184,8 @@ impl History {
             Some(Ok(payload)) => {
                 let url = attempt.url.as_deref().unwrap_or_default();
                 attempt.payload = Some(Box::new(PayloadView::new(url, payload)));
+                // Also one that was given up because the store did not say in time that it has it.
+                attempt.has_payload = true;
             }
             Some(Err(error)) => attempt.payload_note = Some(error.to_string()),
             None => attempt.payload_note = Some(note.to_owned()),

@@ -292,6 +292,11 @@ impl Answer {
         }
     }
 
+    /// True if the body is known to have no further part; where it has no length, one may follow.
+    pub(super) fn is_over(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
     /// The connection, if it may carry another request: the answer was complete, nothing followed
     /// it, and its head announces nothing more.
     pub(super) async fn into_connection(self) -> Option<Box<Http1>> {

@@ -269,13 +269,13 @@ impl Endpoints {
             }
             Err(_elapsed) => (outcome, moved),
         };
+        let is_cut = read.len() >= self.max_response_bytes && !answer.is_over();
         let is_kept = self.payloads.keeps(outcome.is_accepted());
         let headers = is_kept.then(|| answer.head.headers.clone());
         if is_complete {
             origin.client.give_back(origin.host, answer).await;
         }
         // What follows has no part in the exchange: the connection serves others meanwhile.
-        let is_cut = read.len() >= self.max_response_bytes;
         let secrets = LazyCell::new(|| Secrets::of(sent.subscription));
         let response = if read.is_empty() { read } else { secrets.masked(&read, is_cut) };
         let response = Bytes::from(response);

@@ -123,8 +123,8 @@ pub trait PayloadStore {
     /// [`StoreError`]: a step that failed. One that is there and cannot be read is none.
     async fn payload(&self, attempt: RecordId) -> Result<Option<ReadPayload>, StoreError>;
 
-    /// Deletes some of what exceeds `bounds`, or is older than all records, the oldest first. Several processes may do so at a
-    /// time.
+    /// Deletes some of what exceeds `bounds`, or is older than all records, the oldest first.
+    /// Several processes may do so at a time.
     ///
     /// # Errors
     ///
