@@ -242,6 +242,22 @@ impl Place {
     }
 }
 
+impl Place {
+    /// A number that the database finds by itself.
+    async fn number(&self, sql: &'static str) -> Result<i64, Box<dyn Error>> {
+        Ok(match &self.held_by {
+            HeldBy::Folder(folder) => {
+                let file = SqliteConnectOptions::new().filename(folder.path().join("homing.db"));
+                let mut connection = file.connect().await?;
+                let number = sqlx::query_scalar(sql).fetch_one(&mut connection).await?;
+                connection.close().await?;
+                number
+            }
+            HeldBy::Database(database) => database.number(sql).await?,
+        })
+    }
+}
+
 /// Of a store that has its keys from the settings.
 fn settings(url: impl Into<String>) -> StoreSettings {
     let encryption_keys = vec![EncryptionKey::from_bytes([7; 32]).reveal()];

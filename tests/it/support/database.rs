@@ -96,6 +96,15 @@ impl Database {
     pub(crate) async fn shell(&self, sql: &str) -> sqlx::Result<()> {
         execute(&self.at(), format!("SET search_path = homing; {sql}")).await
     }
+
+    /// A number that a query of homing's schema finds.
+    pub(crate) async fn number(&self, sql: &'static str) -> sqlx::Result<i64> {
+        let mut connection = PgConnection::connect(self.at().as_str()).await?;
+        sqlx::raw_sql("SET search_path = homing").execute(&mut connection).await?;
+        let number = sqlx::query_scalar(sql).fetch_one(&mut connection).await?;
+        connection.close().await?;
+        Ok(number)
+    }
 }
 
 impl Drop for Database {

@@ -312,3 +312,42 @@ pub struct Gap {
     /// Their number.
     pub missed: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(order: Option<i64>, began: i64) -> Record {
+        Record {
+            id: RecordId::floor(UnixMillis::new(began)),
+            event: "e".to_owned(),
+            topic: "t".to_owned(),
+            recipient: None,
+            url: None,
+            step: 0,
+            replays: 0,
+            order,
+            happened: AttemptEvent::NotAttempted("why".to_owned()),
+            next_state: NextState::Done,
+            hold: None,
+            turn: None,
+            as_of: None,
+            payload: PayloadState::Unwanted,
+        }
+    }
+
+    #[test]
+    fn the_later_step_is_later_whatever_clocks_said() {
+        for (one, other, is_later) in [
+            ((Some(2), 1), (Some(1), 9), true),
+            ((Some(1), 9), (Some(2), 1), false),
+            ((Some(1), 9), (Some(1), 1), true),
+            ((None, 9), (Some(2), 1), true),
+            ((Some(2), 1), (None, 9), false),
+            ((Some(1), 1), (Some(1), 1), false),
+        ] {
+            let (one, other) = (record(one.0, one.1), record(other.0, other.1));
+            assert_eq!(one.is_later_than(&other), is_later, "{one:?} {other:?}");
+        }
+    }
+}

@@ -185,6 +185,24 @@ async fn an_endless_body_is_read_to_the_bound_and_dropped() {
     assert_eq!(waited, Ok(Some(())));
 }
 
+/// Goal: only what goes on behind the bound, or may do so, is called cut. Method: answers that are as
+/// long as the bound, one of which ends with its connection, and one that is longer.
+#[tokio::test]
+async fn an_answer_as_long_as_the_bound_is_whole() {
+    let max = local_settings().max_response_bytes;
+    let known = |length: usize| format!("content-length: {length}\r\n");
+    for (head, length, cut) in
+        [(known(max), max, false), (known(max + 1), max + 1, true), (String::new(), max, true)]
+    {
+        let answer = format!("HTTP/1.1 503 Busy\r\n{head}\r\n{}", "x".repeat(length));
+        let server = Server::answering(answer).await;
+        let rule = PayloadRule { failed: true, accepted_percent: 0, max_body_bytes: max };
+        let attempted = attempt(&endpoints().with_payloads(rule), &server.url()).await;
+        let response = attempted.payload.as_ref().and_then(|payload| payload.response.as_ref());
+        assert_eq!(response.map(|part| (part.body.len(), part.cut)), Some((max, cut)), "{head}");
+    }
+}
+
 #[tokio::test]
 async fn an_answer_that_is_not_http_is_reported_as_such() {
     assert_eq!(outcome_of("SSH-2.0-OpenSSH_9.9\r\n").await, "unreachable not_http");
