@@ -250,6 +250,9 @@ pub(super) async fn an_event_that_was_parked_is_listed_until_it_was_replayed(pla
     assert_eq!(listed().await?.len(), 2);
     store.prune_attempts(at(3), 100).await?;
     assert_eq!(listed().await?, [replayed]);
+    // Another worker's record of it comes late.
+    store.record_attempts(std::slice::from_ref(&event), None).await?;
+    assert_eq!(listed().await?.len(), 1);
     Ok(())
 }
 
