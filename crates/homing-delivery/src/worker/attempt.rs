@@ -337,6 +337,7 @@ async fn record(
     admitted: Admitted,
 ) -> Option<ErrorId> {
     let error = context.observers.attempted(task, attempt, verdict);
+    let error = error.map(|error| context.store.error_id(&error));
     let (url, outcome) = (&task.subscription.spec.url, &attempt.result.outcome);
     match admitted {
         Admitted::Ordinary(permit) => {
@@ -348,7 +349,7 @@ async fn record(
     if *verdict == Verdict::Park(ParkReason::Gone) {
         Box::pin(context.circuits.gone(url)).await;
     }
-    error.map(|error| context.store.error_id(&error))
+    error
 }
 
 /// Turns the verdict into a disposition: the new progress and the destination.
