@@ -214,11 +214,7 @@ fn deliveries(some: &Record) -> Vec<(&'static str, DeliveryFilter)> {
         ),
         (
             "deliveries, the same, delivered",
-            DeliveryFilter {
-                url: Some(url(NEVER_ACCEPTS)),
-                states: of("delivered"),
-                ..none()
-            },
+            DeliveryFilter { url: Some(url(NEVER_ACCEPTS)), states: of("delivered"), ..none() },
         ),
         (
             "deliveries, url, another topic (none)",

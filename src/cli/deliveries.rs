@@ -12,11 +12,7 @@ use super::{
     words,
 };
 use crate::history::{DeliveriesView, DeliveryTimeline};
-use homing_domain::{
-    clock,
-    delivery_state::States,
-    topic::Topic,
-};
+use homing_domain::{clock, delivery_state::States, topic::Topic};
 use homing_store::{DeliveryFilter, DeliveryPage};
 
 const EXAMPLES: &str = "\

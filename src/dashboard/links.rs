@@ -41,7 +41,7 @@ pub(super) fn parked(entry: &Entry) -> String {
 }
 
 /// The list of what was parked for one error.
-pub(super) fn parked_for(error: ErrorId) -> String {
+pub(super) fn parked_for(error: &ErrorId) -> String {
     link("/parked", [("error", error.to_string().as_str())])
 }
 

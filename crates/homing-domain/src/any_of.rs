@@ -63,7 +63,6 @@ impl<W: Word> FromStr for AnyOf<W> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::{
         delivery_state::{DeliveryState, States},
         record::{Class, Classes},

@@ -279,7 +279,9 @@ mod tests {
         let id = ErrorId::new([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255]);
         assert_eq!(id.to_string(), "000102030405060708090a0b0c0d0eff");
         assert_eq!(id.to_string().parse(), Ok(id));
-        for wrong in ["", "1", "+0000000000000000000000000000001", "g0000000000000000000000000000001"] {
+        for wrong in
+            ["", "1", "+0000000000000000000000000000001", "g0000000000000000000000000000001"]
+        {
             assert_eq!(wrong.parse::<ErrorId>(), Err(ErrorIdError), "{wrong}");
         }
     }

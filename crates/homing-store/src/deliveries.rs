@@ -126,8 +126,7 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
             // What is older than a full page need not be looked at.
             let full = last.get(on_page).map(|record| record.id);
             let mut stopped = None;
-            let most =
-                if page.filter.delivery.is_some() { LOOKED_AT_FOR_ID } else { LOOKED_AT };
+            let most = if page.filter.delivery.is_some() { LOOKED_AT_FOR_ID } else { LOOKED_AT };
             let most = most / bounded.len().max(1);
             for branch in &bounded {
                 let end = search.end(branch, most, full);

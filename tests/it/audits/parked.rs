@@ -165,7 +165,8 @@ async fn what_operators_replay_and_drop_is_on_record_and_announced() {
     eventually(async || {
         let announced = auditor.bodies();
         let announced = announced.iter().map(|body| serde_json::from_slice(body).expect("JSON"));
-        let announced: Vec<Value> = announced.filter(|one: &Value| one["result"] == "done").collect();
+        let announced: Vec<Value> =
+            announced.filter(|one: &Value| one["result"] == "done").collect();
         let missing: Vec<_> = expected.iter().filter(|one| !announced.contains(one)).collect();
         holds(missing.is_empty(), format!("{missing:?} of {announced:?}"))
     })

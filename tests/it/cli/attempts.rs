@@ -162,7 +162,9 @@ async fn errors_that_are_counted_together_have_no_id() {
     let letter = |number: usize| char::from(b"abcdefghijk"[number]);
     let records = (0..=MAX_ERROR_GROUPS_PER_URL).map(|number| {
         let record = refused("o-7", clock::now());
-        let AttemptEvent::Attempted(attempted) = record.happened else { unreachable!("one was made") };
+        let AttemptEvent::Attempted(attempted) = record.happened else {
+            unreachable!("one was made")
+        };
         let response = format!("{}{}", letter(number / 10), letter(number % 10)).into_bytes();
         let happened = AttemptEvent::Attempted(Attempted { response, ..attempted });
         Record { happened, ..record }

@@ -157,9 +157,8 @@ fn plain(selection: &Selection) -> Vec<Group> {
     groups.extend(selection.event.as_deref().map(|event| is_text(Column::Event, event)));
     groups.extend(selection.delivery.map(|id| vec![is_id(Column::Delivery, id.uuid())]));
     groups.extend(selection.subscription.map(|id| vec![is_id(Column::Subscription, id.uuid())]));
-    let is_error = |error: ErrorId| {
-        vec![Test::Is(Column::Error, Value::Bytes(error.as_bytes().to_vec()))]
-    };
+    let is_error =
+        |error: ErrorId| vec![Test::Is(Column::Error, Value::Bytes(error.as_bytes().to_vec()))];
     groups.extend(selection.error.map(is_error));
     groups.extend(selection.url.as_deref().map(|url| is_text(Column::Url, url)));
     groups.extend(selection.reason.map(|reason| is_text(Column::Reason, reason.as_str())));
