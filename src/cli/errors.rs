@@ -22,8 +22,8 @@ Failed attempts are one error if they have the URL, the outcome and the text of 
 `attempts.keep` without an attempt. `homing attempts EXAMPLE` shows the last attempt of an error, and
 `homing parked replay --error ID` sends again what was parked for it. Errors without an ID are those
 of a URL that has too many to count them apart: --url URL selects what was parked there. What a
-circuit parked was not attempted, so it has no error: --url URL --reason circuit_open (or frozen,
-endpoint_slow).";
+circuit parked, or what was parked without an attempt, has no error: --url URL --reason circuit_open
+(or frozen, endpoint_slow).";
 
 /// In place of the id of errors that are too many to be counted apart.
 const TOGETHER: &str = "none: counted together";

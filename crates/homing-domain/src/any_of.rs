@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 /// A word that can be searched for.
 pub trait Word: Copy + 'static {
-    /// What it is, with its article.
+    /// Its kind, with the article.
     const WHAT: &'static str;
     /// All of them, in the order in which the documentation lists them.
     const WORDS: &'static [Self];

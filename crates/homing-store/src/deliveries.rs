@@ -29,7 +29,7 @@ use homing_domain::{
 };
 
 /// Rows that a page looks at, at most, where a filter has no index.
-const LOOKED_AT: usize = 20_000;
+const LOOKED_AT: usize = 10_000;
 /// The same in a search for one delivery by its id alone, which takes about a second.
 const LOOKED_AT_FOR_ID: usize = 500_000;
 

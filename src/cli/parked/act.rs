@@ -247,7 +247,9 @@ impl Act {
         };
         let Tally { matched, total, arriving, claimed } = ended.tally;
         write_arriving(arriving, output);
-        write_without_error(&self.selection, matched as usize, output);
+        if matched == 0 && claimed.is_none() && arriving.is_nothing() {
+            write_without_error(&self.selection, output);
+        }
         if let Some(claimed) = claimed {
             output.notice(claimed.note());
         }

@@ -66,7 +66,9 @@ impl List {
         } else {
             write(&listing, output)?;
         }
-        write_without_error(&self.selection, listing.entries.len(), output);
+        if listing.entries.is_empty() && listing.arriving.is_nothing() {
+            write_without_error(&self.selection, output);
+        }
         Ok(Exit::Done)
     }
 }

@@ -75,12 +75,14 @@ pub(super) fn write_arriving(arriving: Arriving, output: &mut Output<'_>) {
     }
 }
 
-/// Says, where nothing was found for an error, which deliveries have none.
-fn write_without_error(selection: &Selection, found: usize, output: &mut Output<'_>) {
-    if found == 0 && selection.error.is_some() {
+/// Says which deliveries have no error, where there are none with the one that was asked for.
+fn write_without_error(selection: &Selection, output: &mut Output<'_>) {
+    if selection.error.is_some() {
         output.notice(
-            "what a circuit parked has no error, nor has what an earlier version parked or what was \
-             attempted without an attempt log: select it by --url and --reason",
+            "only an attempt that failed, and is in the attempt log, parks with an error: what a \
+             circuit parked, or what was parked without an attempt, has none, nor has what a worker \
+             of an earlier version parked or took from the parking queue; --url and --reason select \
+             it",
         );
     }
 }

@@ -6,6 +6,7 @@ use homing_store::{AuditFilter, AuditPage};
 use serde_json::{Value, json};
 
 use super::Server;
+use crate::secrets::get;
 use crate::support::{
     broker::Raw,
     eventually, holds,
@@ -108,21 +109,25 @@ async fn wait_for_parked(site: &Site, count: usize, (endpoint, requests): (&Rece
 async fn what_operators_replay_and_drop_is_on_record_and_announced() {
     let server = Server::start().await;
     let site = &server.site;
-    let failing = Receiver::answering(|_| Reply::status(500).saying("busy")).await;
+    let failing = Receiver::answering(|request| {
+        Reply::status(500).saying(if request.body == "full" { "disk full" } else { "busy" })
+    });
+    let failing = failing.await;
     let auditor = Receiver::accepting().await;
     site.subscribe(&failing.url("/"), "order.#", &[]);
     site.subscribe(&auditor.url("/"), "homing.audit.parked.*", &[]);
     let _worker = site.start();
     site.wait_for_consumers(1).await;
     let publisher = site.publisher().await;
-    for number in 0..3 {
-        publisher.publish(Raw::new("order.paid", &format!("e{number}"), "{}")).await;
+    for (id, body) in [("e0", "{}"), ("e1", "{}"), ("e2", "{}"), ("other", "full")] {
+        publisher.publish(Raw::new("order.paid", id, body)).await;
     }
-    wait_for_parked(site, 3, (&failing, 6)).await;
+    wait_for_parked(site, 4, (&failing, 8)).await;
     let error = eventually(async || {
         let listed = site.run(&["errors", "--json"]);
         let listed: Value = serde_json::from_str(&listed).expect("an answer in JSON");
-        let error = listed.pointer("/errors/0").ok_or("no error is known")?;
+        let mut errors = listed["errors"].as_array().into_iter().flatten();
+        let error = errors.find(|error| error["text"] == "busy").ok_or("no error is known")?;
         let id = error["id"].as_str().filter(|_| error["count"] == 6);
         id.map(str::to_owned).ok_or("six attempts failed")
     })
@@ -149,17 +154,25 @@ async fn what_operators_replay_and_drop_is_on_record_and_announced() {
 
     site.run(&["parked", "replay", "--error", &error, "--limit", "2"]);
     on_record("cli", "replayed", &by_error, json!({"limit": 2, "matched": 2})).await;
-    wait_for_parked(site, 3, (&failing, 10)).await;
+    wait_for_parked(site, 4, (&failing, 12)).await;
     ask("/v1/parked/replay", json!({"error": error, "event": "e1"})).await;
     let both = format!("event=e1, {by_error}");
     on_record("api", "replayed", &both, json!({"matched": 1})).await;
-    wait_for_parked(site, 3, (&failing, 12)).await;
+    wait_for_parked(site, 4, (&failing, 14)).await;
+    let listed = async |error: &str| {
+        let listed = get(&server.base, &format!("/v1/parked?error={error}"), &server.token).await;
+        let listed: Value = serde_json::from_str(&listed).expect("JSON");
+        listed["entries"].as_array().map(Vec::len)
+    };
+    assert_eq!((listed(&error).await, listed(&"0".repeat(32)).await), (Some(3), Some(0)));
     site.run(&["parked", "drop", "--event", "e0", "--yes"]);
     on_record("cli", "dropped", "event=e0", json!({"matched": 1})).await;
     ask("/v1/parked/drop", json!({"error": error})).await;
     on_record("api", "dropped", &by_error, json!({"matched": 2})).await;
     site.run(&["parked", "drop", "--event", "e0", "--yes"]);
     assert_eq!(Some(&server.newest().await), expected.last(), "nothing was dropped");
+    let left = site.parked();
+    assert_eq!(left.len(), 1, "{left:?}");
 
     // What was begun may be announced before its end.
     eventually(async || {

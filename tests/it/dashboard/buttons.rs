@@ -248,7 +248,7 @@ async fn what_one_error_parked_is_sent_again_from_the_list_of_errors() {
     // Records are written some time after their attempts.
     browser.go_until(&endpoint, parked).await;
     browser.follow(parked).await;
-    browser.see("#without-error", "has no error").await;
+    browser.see("#without-error", "parks with an error").await;
     assert_eq!(browser.count("tbody tr").await, 3);
     browser.follow("#replay-matching").await;
     browser.see("#go", "Replay 3 messages").await;

@@ -262,7 +262,7 @@ pub(super) async fn a_search_without_an_index_goes_on_page_by_page(place: Place)
     let store = place.open().await?;
     let rare = Record { topic: "rare".to_owned(), ..accepted("rare", 0) };
     store.record_attempts(std::slice::from_ref(&rare), None).await?;
-    for batch in 0..21_u64 {
+    for batch in 0..11_u64 {
         let batch: Vec<_> =
             (0..1_000).map(|one| accepted(&format!("{batch}-{one}"), batch + 1)).collect();
         store.record_attempts(&batch, None).await?;
@@ -278,6 +278,33 @@ pub(super) async fn a_search_without_an_index_goes_on_page_by_page(place: Place)
     let second = store.deliveries(&DeliveryPage { after: first.next, ..page }).await?;
     assert_eq!((second.last, second.next, second.is_cut), (vec![rare.clone()], None, false));
     assert_eq!(pages(&*store, &filter, 10).await?, [rare]);
+    Ok(())
+}
+
+/// Goal: a page that ends where enough was looked at has nothing from behind its end, also of states
+/// that are read whole; the next one has it, once. Method: a delivery that waits for longer than one
+/// that failed very often.
+pub(super) async fn what_is_behind_the_end_of_a_page_is_on_the_next(place: Place) -> Kept {
+    let store = place.open().await?;
+    let failed = |event: &str, second: u64, order: i64| {
+        let why = AttemptEvent::NotAttempted("no socket".to_owned());
+        let id = clock::new_record_id(at(second));
+        Record { order: Some(order), ..of(event, id, why, NextState::Waits(at(99))) }
+    };
+    let waits = failed("waits", 1, 0);
+    store.record_attempts(std::slice::from_ref(&waits), None).await?;
+    for batch in 0..11_u64 {
+        let batch: Vec<_> = (0..1_000).map(|one| failed("often", batch + 2, one)).collect();
+        store.record_attempts(&batch, None).await?;
+    }
+    let delivered = Record { order: Some(5_000), ..accepted("often", 20) };
+    store.record_attempts(std::slice::from_ref(&delivered), None).await?;
+    let url = Some("https://a.example/".to_owned());
+    let filter = DeliveryFilter { url, ..DeliveryFilter::default() };
+    let page = DeliveryPage { filter: filter.clone(), after: None, limit: 10 };
+    let first = store.deliveries(&page).await?;
+    assert_eq!((first.last, first.is_cut), (vec![delivered.clone()], true));
+    assert_eq!(pages(&*store, &filter, 10).await?, [delivered, waits]);
     Ok(())
 }
 

@@ -108,6 +108,7 @@ macro_rules! conformance {
         deliveries: what_is_held_again_is_listed_as_held,
         deliveries: an_event_that_was_parked_is_listed_until_it_was_replayed,
         deliveries: a_search_without_an_index_goes_on_page_by_page,
+        deliveries: what_is_behind_the_end_of_a_page_is_on_the_next,
         deliveries: what_is_parked_still_is_found_by_last_records,
         deliveries: what_an_earlier_version_records_ends_the_state_before,
         audit: every_change_of_the_store_is_on_record_with_its_actor,

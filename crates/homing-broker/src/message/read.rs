@@ -131,7 +131,7 @@ impl Message {
                     body: value.unwrap_or(body),
                 }),
                 recipients,
-                progress: read_progress(&headers),
+                progress: read_progress(&headers, sender),
                 parked: read_parked(&headers),
                 trace: read_trace(&headers),
                 carried: Arc::new(Carried(without_effects(properties))),
@@ -250,7 +250,9 @@ fn read_list(headers: &Headers<'_>) -> Result<Recipients, ListError> {
     Ok(Recipients::named(ids))
 }
 
-fn read_progress(headers: &Headers<'_>) -> Progress {
+fn read_progress(headers: &Headers<'_>, sender: &Sender<'_>) -> Progress {
+    // What is selected by it is sent or dropped: no publisher may add to that.
+    let error = headers.text(header::ERROR).filter(|_| *sender == Sender::Homing);
     let instant = |name| headers.integer(name).map(UnixMillis::new);
     Progress {
         attempts: headers.count(header::ATTEMPTS),
@@ -265,7 +267,7 @@ fn read_progress(headers: &Headers<'_>) -> Progress {
         hold: read_hold(headers),
         turn: instant(header::TURN),
         last_outcome: headers.text(header::LAST_OUTCOME),
-        error: headers.text(header::ERROR).and_then(|id| id.parse().ok()),
+        error: error.and_then(|id| id.parse().ok()),
         unmatched: headers.count(header::UNMATCHED) > 0,
         version: headers.text(header::VERSION).and_then(|version| version.parse().ok()),
     }

@@ -150,6 +150,18 @@ fn a_delivery_is_read_as_it_was_written() {
 }
 
 #[test]
+fn a_publisher_cannot_say_for_which_error_its_message_is_parked() {
+    let id = ErrorId::new([9; 16]);
+    let properties = headers(&[(header::ERROR, &id.to_string())]).with_type("t".into());
+    let error = |read: Result<Message, _>| {
+        read.unwrap_or_else(|_: Box<Unreadable>| unreachable!()).progress.error
+    };
+    assert_eq!(error(read(&properties, "t")), None);
+    assert_eq!(error(trusted(&properties, "t")), None);
+    assert_eq!(error(read_of(&properties, &Origin::homing())), Some(id));
+}
+
+#[test]
 fn properties_on_which_the_broker_acts_are_not_copied() {
     let properties = BasicProperties::default()
         .with_expiration("1000".into())

@@ -292,7 +292,8 @@ impl Answer {
         }
     }
 
-    /// True if the body is known to have no further part; where it has no length, one may follow.
+    /// True if the body is known to have no further part. One may follow where it is not yet known: a
+    /// body in chunks has an end of its own.
     pub(super) fn is_over(&self) -> bool {
         self.body.is_end_stream()
     }

@@ -251,7 +251,7 @@ impl Endpoints {
         let (status, headers) = (answer.head.status, &answer.head.headers);
         let outcome = classify::outcome_of(status, headers, sent.now);
         let moved = moved(status, headers);
-        let mut read = Vec::new();
+        let mut read = BodyRead::default();
         let ended = timeout_at(deadline, self.read(&mut answer, &mut read)).await;
         let is_complete = matches!(ended, Ok(Ok(())));
         let moved = moved.or_else(|| refused_certificate(status, &read).map(str::to_owned));
@@ -269,7 +269,6 @@ impl Endpoints {
             }
             Err(_elapsed) => (outcome, moved),
         };
-        let is_cut = read.len() >= self.max_response_bytes && !answer.is_over();
         let is_kept = self.payloads.keeps(outcome.is_accepted());
         let headers = is_kept.then(|| answer.head.headers.clone());
         if is_complete {
@@ -277,7 +276,8 @@ impl Endpoints {
         }
         // What follows has no part in the exchange: the connection serves others meanwhile.
         let secrets = LazyCell::new(|| Secrets::of(sent.subscription));
-        let response = if read.is_empty() { read } else { secrets.masked(&read, is_cut) };
+        let BodyRead { bytes, is_cut } = read;
+        let response = if bytes.is_empty() { bytes } else { secrets.masked(&bytes, is_cut) };
         let response = Bytes::from(response);
         let cause = cause.map(|cause| bounded(secrets.masked_text(cause.as_bytes())));
         let payload = headers.and_then(|headers| {
@@ -288,16 +288,28 @@ impl Endpoints {
         Attempted { outcome, status: Some(status.as_u16()), response, cause, payload }
     }
 
-    /// Reads the body up to the bound, copying, so that no buffer of the connection is kept.
-    async fn read(&self, answer: &mut Answer, read: &mut Vec<u8>) -> hyper::Result<()> {
-        while let room @ 1.. = self.max_response_bytes.saturating_sub(read.len()) {
+    /// Reads the body up to the bound, copying, so that no buffer of the connection is kept; `read`
+    /// says if there was more, or may be.
+    async fn read(&self, answer: &mut Answer, read: &mut BodyRead) -> hyper::Result<()> {
+        while let room @ 1.. = self.max_response_bytes.saturating_sub(read.bytes.len()) {
             let Some(frame) = answer.frame().await.transpose()? else { break };
             if let Some(chunk) = frame.data_ref() {
-                read.extend_from_slice(&chunk.slice(..room.min(chunk.len())));
+                read.bytes.extend_from_slice(&chunk.slice(..room.min(chunk.len())));
+                // What is known of the end says nothing of what was left out here.
+                let is_full = chunk.len() == room && !answer.is_over();
+                read.is_cut = chunk.len() > room || is_full;
             }
         }
         Ok(())
     }
+}
+
+/// The part of a body that was read.
+#[derive(Default)]
+struct BodyRead {
+    bytes: Vec<u8>,
+    /// It went on behind the bound, or it is not known if it did.
+    is_cut: bool,
 }
 
 /// The resolver of names for `settings`.

@@ -53,7 +53,6 @@ pub struct Entry {
     pub last_outcome: Option<String>,
     /// The id of the error that it was parked for, as the list of errors has it.
     #[schema(value_type = Option<String>)]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorId>,
     /// As published.
     pub content_type: String,

@@ -203,6 +203,21 @@ async fn an_answer_as_long_as_the_bound_is_whole() {
     }
 }
 
+/// Goal: a secret that the bound divides is masked. Method: it is echoed so that its last part is
+/// behind the bound, in one write with the rest.
+#[tokio::test]
+async fn a_secret_that_the_bound_divides_is_masked() {
+    let max = local_settings().max_response_bytes;
+    let (token, before) = ("a-token-that-is-long", "x ".repeat(max / 2 - 5));
+    let body = format!("{before}{token}, and more");
+    let answer = format!("HTTP/1.1 503 Busy\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let server = Server::answering(answer).await;
+    let subscription = subscription(&server.url(), &json!({"auth_token": token}));
+    let delivery = delivery(event(), &subscription);
+    let attempted = endpoints().attempt(&delivery, &subscription, clock::now()).await.unwrap();
+    assert!(attempted.response.ends_with(b"x ****"), "{:?}", attempted.response.last_chunk::<24>());
+}
+
 #[tokio::test]
 async fn an_answer_that_is_not_http_is_reported_as_such() {
     assert_eq!(outcome_of("SSH-2.0-OpenSSH_9.9\r\n").await, "unreachable not_http");
