@@ -21,7 +21,7 @@ use homing_broker::{Message, Receipt, Route};
 use homing_domain::{
     circuit::Admission,
     clock,
-    delivery::{Delivery, Progress},
+    delivery::Delivery,
     error_group::ErrorId,
     schedule::Schedule,
     subscription::Subscription,
@@ -106,7 +106,7 @@ async fn run(
     let attempt = perform(context, &task).await?;
     let verdict = judge(context, &task, &attempt);
     let error = record(context, &task, &attempt, &verdict, admitted).await;
-    Ok(follow(&task, &attempt, verdict, error))
+    Ok(disposition::after(&task, &attempt, verdict, error))
 }
 
 /// Adds jitter to often-redelivered messages: one of them may kill the workers that attempt it.
@@ -350,34 +350,6 @@ async fn record(
         Box::pin(context.circuits.gone(url)).await;
     }
     error
-}
-
-/// Turns the verdict into a disposition: the new progress and the destination.
-fn follow(
-    task: &Task<'_>,
-    attempt: &Attempt,
-    verdict: Verdict,
-    error: Option<ErrorId>,
-) -> Disposition {
-    let Task { message, delivery, schedule, .. } = *task;
-    let (outcome, ended) = (&attempt.result.outcome, attempt.ended);
-    let progress = |step| delivery.progress.failed(outcome.to_string(), step, ended);
-    match verdict {
-        Verdict::Done => Disposition::delivered(attempt.started),
-        Verdict::Wait { step, wait, not_before } => {
-            let mut progress = progress(step);
-            progress.not_before = not_before.map(|requested| ended.plus(requested));
-            let message = message.for_subscription(delivery.subscription, progress);
-            let wait =
-                not_before.map_or(wait, |requested| disposition::towards(schedule, requested));
-            Disposition::after_attempt(message, Route::Wait(wait))
-        }
-        Verdict::Park(reason) => {
-            let progress = Progress { error, ..progress(delivery.progress.step) };
-            let (message, route) = disposition::park(message, progress, reason);
-            Disposition::after_attempt(message, route)
-        }
-    }
 }
 
 /// Publishes what follows, then settles the message.

@@ -2,17 +2,21 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use super::handler::HandlerError;
+use super::{
+    attempt::{Attempt, Task},
+    handler::HandlerError,
+};
 use homing_broker::{Message, Route, topology::THROTTLE_WAITS};
 use homing_domain::{
     clock,
     delivery::{Delivery, Progress},
+    error_group::ErrorId,
     report::Chain,
     schedule::{Next, Schedule},
     subscription::Subscription,
     time::UnixMillis,
     url::EndpointUrl,
-    verdict::{self, ParkReason},
+    verdict::{self, ParkReason, Verdict},
 };
 use homing_store::StoreError;
 
@@ -221,6 +225,33 @@ impl<'a> NotAdmitted<'a> {
                 (waiting, Route::Wait(wait))
             }
             None => park(message, progress.clone(), self.reason.parked()),
+        }
+    }
+}
+
+/// Turns the verdict into a disposition: the new progress and the destination.
+pub(super) fn after(
+    task: &Task<'_>,
+    attempt: &Attempt,
+    verdict: Verdict,
+    error: Option<ErrorId>,
+) -> Disposition {
+    let Task { message, delivery, schedule, .. } = *task;
+    let (outcome, ended) = (&attempt.result.outcome, attempt.ended);
+    let progress = |step| delivery.progress.failed(outcome.to_string(), step, ended);
+    match verdict {
+        Verdict::Done => Disposition::delivered(attempt.started),
+        Verdict::Wait { step, wait, not_before } => {
+            let mut progress = progress(step);
+            progress.not_before = not_before.map(|requested| ended.plus(requested));
+            let message = message.for_subscription(delivery.subscription, progress);
+            let wait = not_before.map_or(wait, |requested| towards(schedule, requested));
+            Disposition::after_attempt(message, Route::Wait(wait))
+        }
+        Verdict::Park(reason) => {
+            let progress = Progress { error, ..progress(delivery.progress.step) };
+            let (message, route) = park(message, progress, reason);
+            Disposition::after_attempt(message, route)
         }
     }
 }
