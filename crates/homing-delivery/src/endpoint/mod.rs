@@ -254,7 +254,7 @@ impl Endpoints {
         let mut read = BodyRead::default();
         let ended = timeout_at(deadline, self.read(&mut answer, &mut read)).await;
         let is_complete = matches!(ended, Ok(Ok(())));
-        let moved = moved.or_else(|| refused_certificate(status, &read).map(str::to_owned));
+        let moved = moved.or_else(|| refused_certificate(status, &read.bytes).map(str::to_owned));
         let (outcome, cause) = match ended {
             Ok(Ok(())) => (outcome, moved),
             // The status decides about the event: what follows cannot change it, and its requests
