@@ -1,6 +1,6 @@
 //! Changes, rows that cannot be read, and quotas.
 
-use homing_store::{Changes, QuotaError, StoreError};
+use homing_store::{Changes, Page, QuotaError, StoreError};
 
 use super::{
     HeldBy, Kept, Place,
@@ -67,6 +67,33 @@ pub(super) async fn what_an_operator_changes_is_listed(place: Place) -> Kept {
     // Its events wait, so it has to be known which they are.
     assert_eq!(a.topics, Some(vec!["order.*".parse()?]));
     assert_eq!(b.topics, None);
+    Ok(())
+}
+
+/// Goal: processes that run while a later homing adds a column go on reading. Method: the statements
+/// were prepared before, on the same connections.
+pub(super) async fn a_new_column_is_no_end_of_reading(place: Place) -> Kept {
+    let store = place.open().await?;
+    let one = subscription("a");
+    store.insert_subscription(&one).await?;
+    let since = store.subscriptions_version().await?;
+    let page = Page { after: None, limit: 9 };
+    for column in [None, Some("ALTER TABLE subscriptions ADD COLUMN later TEXT")] {
+        if let Some(column) = column {
+            place.shell(column).await?;
+        }
+        // As often as there are connections, and more.
+        for _ in 0..20 {
+            assert_eq!(store.subscription(one.id).await?.as_ref(), Some(&one));
+            assert_eq!(store.subscriptions(page).await?.subscriptions.len(), 1);
+            let at = store.subscriptions_at(&one.spec.url, page).await?;
+            assert_eq!(at.subscriptions.len(), 1);
+            assert_eq!(store.all_subscriptions().await?.subscriptions.len(), 1);
+            let changes = store.changed_subscriptions(since - 1).await?.ok_or("too much")?;
+            assert_eq!(changes.subscriptions.len(), 1);
+            store.in_workfronts_form(0, 9).await?;
+        }
+    }
     Ok(())
 }
 

@@ -54,6 +54,7 @@ macro_rules! conformance {
         changes: what_has_changed_is_listed_and_nothing_else,
         changes: what_is_too_far_away_has_to_be_read_as_a_whole,
         changes: what_an_operator_changes_is_listed,
+        changes: a_new_column_is_no_end_of_reading,
         changes: what_cannot_be_read_back_is_not_written,
         changes: one_that_cannot_be_read_can_be_mended,
         changes: quotas_are_kept_and_named,

@@ -98,3 +98,57 @@ impl Kept {
         self.clients.entry(id).or_insert((client, now)).0.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+    use crate::endpoint::{dns::Dns, resolve::Resolver, tests::samples::settings};
+    use homing_domain::subscription::ClientCertificatePem;
+
+    fn identities() -> Arc<Identities> {
+        let resolver = Resolver::anywhere(Dns::new(Vec::new(), Duration::from_secs(1)));
+        Identities::new(Client::new(&settings(), resolver).unwrap())
+    }
+
+    /// Different ones of the same key: an empty line more makes another text.
+    fn certificates() -> impl Iterator<Item = ClientCertificate> {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["homing".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        (0..).map(move |number| {
+            let certificate = format!("{certificate}{}", "\n".repeat(number));
+            let pem = ClientCertificatePem { certificate, key: key.serialize_pem() };
+            ClientCertificate::new(pem).unwrap()
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_is_not_used_is_dropped_though_no_other_is_used() {
+        let identities = identities();
+        let one = certificates().next().unwrap();
+        drop(identities.client(&one).unwrap());
+        let kept = || identities.kept.lock().clients.len();
+        sleep(MAX_UNUSED / 2).await;
+        assert_eq!(kept(), 1);
+        sleep(MAX_UNUSED).await;
+        assert_eq!(kept(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_too_many_the_one_that_was_unused_for_longest_is_dropped() {
+        let identities = identities();
+        let all: Vec<_> = certificates().take(MAX_CLIENTS + 1).collect();
+        for one in &all[..MAX_CLIENTS] {
+            drop(identities.client(one).unwrap());
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        drop(identities.client(&all[0]).unwrap());
+        drop(identities.client(&all[MAX_CLIENTS]).unwrap());
+        let kept = identities.kept.lock();
+        assert_eq!(kept.clients.len(), MAX_CLIENTS);
+        let is_kept = |number: usize| kept.clients.contains_key(&all[number].id());
+        assert_eq!((is_kept(0), is_kept(1), is_kept(MAX_CLIENTS)), (true, false, true));
+    }
+}
