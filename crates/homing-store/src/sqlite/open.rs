@@ -41,7 +41,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(8);
 /// Concurrent reads of one process; more would only wait for the same disk.
 const MAX_READERS: u32 = 4;
 
-/// Pages that the writer keeps, in KiB (negative: SQLite, *PRAGMA cache_size*): the inner pages of the
+/// Pages that the writer keeps, in KiB (negative: SQLite, `PRAGMA cache_size`): the inner pages of the
 /// indexes of a million records, and those that each batch writes to. With 2 MiB, the default, they are
 /// read anew for each batch.
 const WRITER_CACHE: &str = "-8192";
