@@ -13,14 +13,14 @@ use homing_domain::{
     time::UnixMillis,
 };
 
-/// The columns of one record, in the order in which they are inserted.
+/// The columns of one record, in the order in which they are inserted. A statement names its columns:
+/// one that a newer homing adds would fail each `SELECT *` that PostgreSQL has prepared.
 pub(super) const COLUMNS: &str = "\
     id, event, topic, subscription, delivery, url, step, replays, class, attempt, duration_ms, \
     outcome, status, response, cut, cause, sequel, due_ms, reason, held, \
-    hold_since_ms, hold_reason, payload, state, turn_since_ms, as_of_ms, progress, latest";
+    hold_since_ms, hold_reason, payload, state, turn_since_ms, as_of_ms, progress";
 
-/// Calls a macro with the fields of an [`AttemptRow`], in the order of [`COLUMNS`]; that a record is
-/// the last one of its delivery is none of them.
+/// Calls a macro with the fields of an [`AttemptRow`], in the order of [`COLUMNS`].
 macro_rules! with_fields {
     ($call:ident) => {
         $call!(

@@ -1,7 +1,7 @@
 //! Statements about the attempt log that both databases understand.
 
 use super::{
-    attempt_row::{AttemptRow, bytes, text},
+    attempt_row::{AttemptRow, COLUMNS, bytes, text},
     attempts::{RecordFilter, RecordPage},
     statement::{SqlDatabase, Statement, sql},
 };
@@ -17,7 +17,6 @@ pub(super) const PAIRS_AT_ONCE: usize = 500;
 pub(super) const ADD_GAP: &str = "\
     INSERT INTO attempt_gaps (id, from_ms, until_ms, missed) VALUES ($1, $2, $3, $4) \
     ON CONFLICT (id) DO NOTHING";
-pub(super) const BY_ID: &str = "SELECT * FROM attempts WHERE id = $1";
 pub(super) const ROWS: &str = "SELECT count FROM attempt_rows";
 pub(super) const OLDEST: &str = "SELECT id FROM attempts ORDER BY id LIMIT 1";
 pub(super) const NEWEST: &str = "SELECT id FROM attempts ORDER BY id DESC LIMIT 1";
@@ -28,7 +27,7 @@ pub(super) const PRUNE_GAPS: &str = "\
     DELETE FROM attempt_gaps WHERE until_ms < $1 \
     OR id <= (SELECT id FROM attempt_gaps ORDER BY id DESC LIMIT 1 OFFSET $2)";
 pub(super) const GAPS: &str = "\
-    SELECT * FROM attempt_gaps WHERE until_ms >= $1 AND from_ms < $2 ORDER BY id LIMIT $3";
+    SELECT id, from_ms, until_ms, missed FROM attempt_gaps WHERE until_ms >= $1 AND from_ms < $2 ORDER BY id LIMIT $3";
 
 /// Sorts behind every id.
 pub(super) const LAST: [u8; 16] = [0xff; 16];
@@ -157,6 +156,11 @@ fn index(filter: &RecordFilter) -> Option<&'static str> {
     }
 }
 
+/// The record with this id.
+pub(super) fn by_id<DB: SqlDatabase>(id: RecordId) -> Statement<DB> {
+    sql(format!("SELECT {COLUMNS} FROM attempts WHERE id = $1")).bind(bytes(id.uuid()))
+}
+
 /// The records of `page`, at most `limit`, read by way of the index after `indexed_by`.
 pub(super) fn select<DB: SqlDatabase>(
     page: &RecordPage,
@@ -165,7 +169,7 @@ pub(super) fn select<DB: SqlDatabase>(
 ) -> Statement<DB> {
     let filter = &page.filter;
     let index = index(filter);
-    let mut select = sql("SELECT * FROM attempts");
+    let mut select = sql(format!("SELECT {COLUMNS} FROM attempts"));
     if let (Some(indexed_by), Some(index)) = (indexed_by, index) {
         select = select.push(indexed_by).push(index);
     }

@@ -24,8 +24,8 @@ use super::{
     MAX_PAGE_LIMIT, StoreError,
     attempt_row::{self, AttemptRow, GapRow, bytes},
     attempt_statements::{
-        ADD_GAP, BY_ID, GAPS, HAS_ENDED, LAST, NEWEST, OLDEST, PAIRS_AT_ONCE, PRUNE, PRUNE_GAPS,
-        ROWS, ROWS_AT_ONCE, forget, mark, select, supersede_events, update_waits,
+        ADD_GAP, GAPS, HAS_ENDED, LAST, NEWEST, OLDEST, PAIRS_AT_ONCE, PRUNE, PRUNE_GAPS, ROWS,
+        ROWS_AT_ONCE, by_id, forget, mark, select, supersede_events, update_waits,
     },
     backend::{Backend, SqlStore},
     statement::{SqlDatabase, Tx, sql},
@@ -234,7 +234,7 @@ impl<B: Backend> AttemptLog for SqlStore<B> {
 
     async fn attempt(&self, id: RecordId) -> Result<Option<Record>, StoreError> {
         let read = async {
-            let row: Option<AttemptRow> = self.optional(sql(BY_ID).bind(bytes(id.uuid()))).await?;
+            let row: Option<AttemptRow> = self.optional(by_id(id)).await?;
             row.map(AttemptRow::build).transpose()
         };
         self.ask("reading an attempt", read).await

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::{
     MAX_PAGE_LIMIT, StoreError,
-    attempt_row::{self, AttemptRow, bytes},
+    attempt_row::{self, AttemptRow, COLUMNS, bytes},
     attempt_statements::{IS_LATER, LAST, PAIRS_AT_ONCE},
     attempts::{RecordFilter, normalised},
     backend::{Backend, SqlStore},
@@ -272,7 +272,7 @@ impl Search<'_> {
         for (number, branch) in branches.iter().enumerate() {
             let before = if number == 0 { "SELECT * FROM (" } else { " UNION ALL SELECT * FROM (" };
             select = select.push(before);
-            select = self.along(branch, "*", select, oldest);
+            select = self.along(branch, COLUMNS, select, oldest);
             select = self.rest(branch, select.push(" AND latest = 1"));
             let by_event =
                 self.indexed_by.map(|indexed_by| format!("{indexed_by}attempts_by_event"));
@@ -381,7 +381,7 @@ fn in_state<DB: SqlDatabase>(branch: &Branch, select: Statement<DB>) -> Statemen
 
 /// The records of the deliveries of `last`, at least one, at most `limit`.
 pub(super) fn records_of<DB: SqlDatabase>(last: &[&Record], limit: u32) -> Statement<DB> {
-    let mut select = sql("SELECT attempts.* FROM (VALUES ");
+    let mut select = sql(format!("SELECT {COLUMNS} FROM (VALUES "));
     for (index, record) in last.iter().enumerate() {
         let row = AttemptRow::from(*record);
         select = select.push(if index == 0 { "(" } else { "), (" }).push_bind(row.event);

@@ -79,7 +79,10 @@ pub trait ErrorStore {
     fn error_id(&self, kind: &Kind) -> ErrorId;
 }
 
-/// The columns of one group.
+/// The columns of a [`GroupRow`].
+const COLUMNS: &str = "id, url, class, outcome, status, content, count, first_ms, last_ms, example";
+
+/// One group.
 #[derive(sqlx::FromRow)]
 struct GroupRow {
     id: Vec<u8>,
@@ -107,7 +110,8 @@ impl<B: Backend> ErrorStore for SqlStore<B> {
         let read = async {
             let limit = filter.limit.clamp(1, MAX_PAGE_LIMIT);
             let since = filter.since.map_or(i64::MIN, UnixMillis::get);
-            let mut select = sql("SELECT * FROM error_groups WHERE last_ms >= ").push_bind(since);
+            let mut select = sql(format!("SELECT {COLUMNS} FROM error_groups WHERE last_ms >= "))
+                .push_bind(since);
             if let Some(url) = &filter.url {
                 select = select.push(" AND url = ").push_bind(url);
             }

@@ -36,8 +36,16 @@ const UNENDED: &str =
 const PRUNE: &str = "\
     DELETE FROM replays WHERE prefix = $1 AND state NOT IN ('waiting', 'running') AND id < \
     (SELECT id FROM replays WHERE prefix = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)";
-const GET: &str = "SELECT * FROM replays WHERE prefix = $1 AND id = $2";
-const LIST: &str = "SELECT * FROM replays WHERE prefix = $1 ORDER BY id DESC LIMIT $2";
+/// The columns of a [`ReplayRow`], in a literal: the statements about it are constants.
+macro_rules! columns {
+    () => {
+        "id, selection, state, actor, created_ms, updated_ms, first_offset, end_offset, next_offset, \
+         events_read, sent, unreadable, gone, archive_begins_ms, note"
+    };
+}
+const GET: &str = concat!("SELECT ", columns!(), " FROM replays WHERE prefix = $1 AND id = $2");
+const LIST: &str =
+    concat!("SELECT ", columns!(), " FROM replays WHERE prefix = $1 ORDER BY id DESC LIMIT $2");
 const STOP: &str = "\
     UPDATE replays SET state = 'stopped', updated_ms = $3 \
     WHERE prefix = $1 AND id = $2 AND state IN ('waiting', 'running')";
@@ -205,8 +213,8 @@ impl<B: Backend> SqlStore<B> {
         let others = others.push_bind(prefix).push(" AND claimed_until_ms > ");
         let others = others.push(B::DIALECT.now_ms).push(" AND state = 'running')");
         // Again on the row itself: another process may have claimed it meanwhile.
-        let claimed =
-            free(others.push(" ORDER BY updated_ms, id LIMIT 1) AND ")).push(" RETURNING *");
+        let claimed = free(others.push(" ORDER BY updated_ms, id LIMIT 1) AND "))
+            .push(concat!(" RETURNING ", columns!()));
         let mut transaction = self.begin().await?;
         let claimed = claimed.optional(&mut transaction).await?;
         transaction.commit().await?;

@@ -67,12 +67,26 @@ pub(super) const COUNT_IN_WORKFRONTS_FORM: &str =
     "SELECT count(*) FROM subscriptions WHERE workfront IS NOT NULL";
 pub(super) const VERSION: &str = "SELECT version FROM versions WHERE name = 'subscriptions'";
 
-pub(super) const CIRCUIT: &str = "SELECT * FROM circuits WHERE url = $1";
+/// The columns of a circuit, in a literal: the statements about it are constants.
+macro_rules! circuit_columns {
+    () => {
+        "url, state, probe_at_ms, since_ms, reason, window_attempts, window_failures, \
+         failures_in_a_row, successes, failures, first_attempt_ms, last_success_ms, last_outcome, \
+         last_outcome_ms, created_ms"
+    };
+}
+pub(super) use circuit_columns;
+
+pub(super) const CIRCUIT: &str =
+    concat!("SELECT ", circuit_columns!(), " FROM circuits WHERE url = $1");
 /// The empty text sorts before every URL.
-pub(super) const CIRCUITS_BEHIND: &str = "\
-    SELECT * FROM circuits WHERE url > $1 ORDER BY url LIMIT $2";
-pub(super) const CIRCUITS_BEHIND_IN_STATE: &str = "\
-    SELECT * FROM circuits WHERE url > $1 AND state = $3 ORDER BY url LIMIT $2";
+pub(super) const CIRCUITS_BEHIND: &str =
+    concat!("SELECT ", circuit_columns!(), " FROM circuits WHERE url > $1 ORDER BY url LIMIT $2");
+pub(super) const CIRCUITS_BEHIND_IN_STATE: &str = concat!(
+    "SELECT ",
+    circuit_columns!(),
+    " FROM circuits WHERE url > $1 AND state = $3 ORDER BY url LIMIT $2"
+);
 pub(super) const CIRCUITS_VERSION: &str = "SELECT version FROM versions WHERE name = 'circuits'";
 
 pub(super) const USED_KEYS: &str = "SELECT id FROM encryption_keys ORDER BY first_used_ms, id";
@@ -106,7 +120,8 @@ pub(super) const REMOVE_TOKEN: &str = "DELETE FROM api_tokens WHERE name = $1";
 pub(super) const TOKENS: &str = "\
     SELECT name, digest, scope, created_ms FROM api_tokens ORDER BY name";
 
-pub(super) const SOURCE: &str = "SELECT * FROM sources WHERE name = $1";
+pub(super) const SOURCE: &str =
+    "SELECT standing, since_ms, reason, fingerprint, reset FROM sources WHERE name = $1";
 pub(super) const SET_SOURCE: &str = "\
     INSERT INTO sources (name, standing, since_ms, reason, fingerprint) \
     VALUES ($1, $2, $3, $4, $5) \
@@ -123,7 +138,9 @@ pub(super) const REPORT_SLOT: &str = "\
     ON CONFLICT (source, slot) DO UPDATE SET holder = excluded.holder, phase = excluded.phase, \
     since_ms = excluded.since_ms, not_before_ms = excluded.not_before_ms, \
     detail = excluded.detail, records = excluded.records, seen_ms = excluded.seen_ms";
-pub(super) const SLOTS: &str = "SELECT * FROM source_slots WHERE source = $1 ORDER BY slot";
+pub(super) const SLOTS: &str = "\
+    SELECT slot, holder, phase, since_ms, not_before_ms, detail, records, seen_ms \
+    FROM source_slots WHERE source = $1 ORDER BY slot";
 
 pub(super) const REPORT_WORKER: &str = "\
     INSERT INTO workers (id, host, pid, version, started_ms, seen_ms, in_flight, requests, \

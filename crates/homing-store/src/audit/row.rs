@@ -17,15 +17,25 @@ pub(super) const DUE_NOW: i64 = 0;
 /// An event about a record is never due.
 pub(super) const NEVER: i64 = i64::MAX;
 
+/// The columns of a record, in the order in which they are inserted; a literal, as those of constants.
+macro_rules! columns {
+    () => {
+        "id, via, actor, address, request, kind, object, action, difference, result"
+    };
+}
+
 pub(super) const INSERT: &str = "\
     INSERT INTO audit (id, via, actor, address, request, kind, object, action, difference, result, \
     announce_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 pub(super) const END: &str =
     "UPDATE audit SET result = $2, difference = $3, announce_ms = $4 WHERE id = $1";
 /// Says twice that events that are never due are not meant: the index is of the others.
-pub(super) const DUE: &str = "\
-    SELECT * FROM audit WHERE id >= $1 AND announce_ms <= $2 \
-    AND announce_ms < 9223372036854775807 ORDER BY id LIMIT $3";
+pub(super) const DUE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM audit WHERE id >= $1 AND announce_ms <= $2 \
+     AND announce_ms < 9223372036854775807 ORDER BY id LIMIT $3"
+);
 pub(super) const CLAIM: &str =
     "UPDATE audit SET announce_ms = $2 WHERE id = $1 AND announce_ms <= $3";
 /// Not if the change has ended since its record was claimed.
@@ -102,7 +112,7 @@ pub(super) fn prune<DB: SqlDatabase>(end: &str) -> Statement<DB> {
 /// The records of `page`, at most `limit`.
 pub(super) fn select<DB: SqlDatabase>(page: &AuditPage, limit: u32) -> Statement<DB> {
     let filter = &page.filter;
-    let mut select = sql("SELECT * FROM audit WHERE TRUE");
+    let mut select = sql(concat!("SELECT ", columns!(), " FROM audit WHERE TRUE"));
     let texts = [
         (" AND kind = ", filter.kind.map(|kind| kind.as_str().to_owned())),
         (" AND object = ", filter.object.as_deref().map(text)),

@@ -24,7 +24,7 @@ pub(super) async fn insert(
 ) -> sqlx::Result<Vec<(Vec<u8>,)>> {
     let mut rows: Vec<_> = records.iter().map(|record| AttemptRow::from(*record)).collect();
     let insert = format!(
-        "INSERT INTO attempts ({COLUMNS}) {VALUES} ON CONFLICT (id) DO NOTHING RETURNING id"
+        "INSERT INTO attempts ({COLUMNS}, latest) {VALUES} ON CONFLICT (id) DO NOTHING RETURNING id"
     );
     macro_rules! columns {
         ($($field:ident),*) => {

@@ -6,6 +6,7 @@ use crate::{
     backend::CircuitsByUrl,
     circuit_row::{CircuitRow, FoundCircuit},
     statement::{Statement, Tx, sql},
+    statements::circuit_columns,
 };
 use homing_domain::{circuit::Circuit, time::UnixMillis};
 
@@ -38,7 +39,7 @@ const WRITE: &str = "\
     last_success_ms, last_outcome, last_outcome_ms, created_ms) \
     WHERE circuits.url = new.url";
 
-const LOCKED: &str = "SELECT * FROM circuits WHERE url = ANY ($1)";
+const LOCKED: &str = concat!("SELECT ", circuit_columns!(), " FROM circuits WHERE url = ANY ($1)");
 
 /// Locks the circuits of these URLs until the transaction ends, making new ones where there are
 /// none. A statement cannot insert a row twice: the URLs must differ.

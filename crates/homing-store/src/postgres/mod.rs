@@ -38,6 +38,7 @@ use super::{
     backend::{Backend, CircuitsByUrl, Dialect, SqlStore},
     error::within,
     statement::{Statement, Tx},
+    statements::circuit_columns,
 };
 use homing_domain::{circuit::Circuit, record::Record, time::UnixMillis};
 
@@ -81,7 +82,11 @@ impl Backend for PostgresDatabase {
         ),
         // The second one waits, and finds nothing.
         lock_reset: "SELECT reset FROM sources WHERE name = $1 FOR UPDATE",
-        lock_circuit: "SELECT * FROM circuits WHERE url = $1 FOR UPDATE",
+        lock_circuit: concat!(
+            "SELECT ",
+            circuit_columns!(),
+            " FROM circuits WHERE url = $1 FOR UPDATE"
+        ),
         // Pruning never waits: rows that another transaction has locked are left to the next time.
         prune_circuits: "DELETE FROM circuits WHERE url IN \
             (SELECT url FROM circuits WHERE state = 'closed' AND touched_ms < $1 \

@@ -22,7 +22,7 @@ pub(super) async fn insert(
 }
 
 fn statement(records: &[&Record]) -> Statement<Sqlite> {
-    let mut insert = sql(format!("INSERT INTO attempts ({COLUMNS}) VALUES "));
+    let mut insert = sql(format!("INSERT INTO attempts ({COLUMNS}, latest) VALUES "));
     for (index, record) in records.iter().enumerate() {
         let row = AttemptRow::from(*record);
         insert = insert.push(if index == 0 { "(" } else { ", (" });
