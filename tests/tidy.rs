@@ -187,3 +187,19 @@ fn a_test_that_sleeps_says_why() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// PostgreSQL refuses a prepared statement with `*` once a newer homing has added a column.
+#[test]
+fn statements_name_the_columns_that_they_read() {
+    let mut wrong = Vec::new();
+    for source in sources("crates/homing-store/src") {
+        for (number, line) in source.code() {
+            let stars = ["SELECT *", ".* FROM", "RETURNING *"].iter().any(|it| line.contains(it));
+            let of_a_statement = line.contains("FROM (") || line.contains("FROM unnest(");
+            if stars && !of_a_statement {
+                wrong.push(format!("{}:{number}: name the columns", source.path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

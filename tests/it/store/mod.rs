@@ -79,6 +79,7 @@ macro_rules! conformance {
         processes: a_closed_store_says_so,
         schema: a_newer_schema_is_refused_with_both_versions,
         schema: a_schema_of_another_history_is_refused,
+        schema: columns_that_a_newer_version_adds_are_not_read,
         schema: a_row_that_cannot_be_read_is_named_and_harms_no_other,
         schema: a_circuit_that_cannot_be_read_is_named_and_can_be_replaced,
         schema: only_rows_that_can_be_named_get_in,

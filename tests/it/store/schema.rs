@@ -4,10 +4,14 @@ use homing_domain::{
     circuit::{Circuit, StateName},
     url::EndpointUrl,
 };
-use homing_store::{CircuitPage, Intervention, Page, StoreError};
+use homing_store::{
+    AuditFilter, AuditPage, CircuitPage, DeliveryFilter, DeliveryPage, ErrorFilter, Intervention,
+    Page, RecordFilter, RecordPage, StoreError,
+};
 
 use super::{
     Kept, Place,
+    attempts::records,
     circuits::{at, url},
     samples::{insert_all, subscription},
 };
@@ -43,6 +47,57 @@ pub(super) async fn a_schema_of_another_history_is_refused(place: Place) -> Kept
     assert!(matches!(error, StoreError::Migrate(_)), "{error}");
     assert!(error.report().contains("migration 20 was previously applied"), "{}", error.report());
     Ok(())
+}
+
+/// Goal: workers of this version go on beside a newer one, which adds columns. Method: a column more
+/// in every table, between two looks of one handle; PostgreSQL refuses a prepared `SELECT *` then.
+pub(super) async fn columns_that_a_newer_version_adds_are_not_read(place: Place) -> Kept {
+    let store = place.open().await?;
+    let one = subscription("a");
+    store.insert_subscription(&one).await?;
+    store.record_attempts(&records(3), None).await?;
+    let look = async || {
+        let page = Page { after: None, limit: 9 };
+        assert_eq!(store.subscription(one.id).await?.as_ref(), Some(&one));
+        assert_eq!(store.all_subscriptions().await?.subscriptions.len(), 1);
+        assert_eq!(store.subscriptions(page).await?.subscriptions.len(), 1);
+        assert_eq!(store.subscriptions_at(&one.spec.url, page).await?.subscriptions.len(), 1);
+        store.circuit(&one.spec.url).await?;
+        store.circuits(&CircuitPage { state: None, after: None, limit: 9 }).await?;
+        store.unsettled_circuits().await?;
+        let page = RecordPage { filter: RecordFilter::default(), after: None, limit: 9 };
+        let read = store.attempts(&page).await?.records;
+        assert_eq!(read.len(), 3);
+        for record in &read {
+            assert!(store.attempt(record.id).await?.is_some());
+        }
+        store.records_of(&read, 9).await?;
+        let page = DeliveryPage { filter: DeliveryFilter::default(), after: None, limit: 9 };
+        store.deliveries(&page).await?;
+        store.attempt_gaps(at(0), at(1)).await?;
+        store.error_groups(&ErrorFilter { limit: 9, ..ErrorFilter::default() }).await?;
+        let page = AuditPage { filter: AuditFilter::default(), after: None, limit: 9 };
+        assert_eq!(store.audit(&page).await?.records.len(), 1);
+        store.replays("homing", 9).await?;
+        store.source("main").await?;
+        store.slots("main").await?;
+        Kept::Ok(())
+    };
+    look().await?;
+    place
+        .shell(
+            "ALTER TABLE subscriptions ADD COLUMN of_the_future BIGINT; \
+             ALTER TABLE circuits ADD COLUMN of_the_future BIGINT; \
+             ALTER TABLE attempts ADD COLUMN of_the_future BIGINT; \
+             ALTER TABLE attempt_gaps ADD COLUMN of_the_future BIGINT; \
+             ALTER TABLE error_groups ADD COLUMN of_the_future BIGINT; \
+             ALTER TABLE audit ADD COLUMN of_the_future BIGINT; \
+             ALTER TABLE replays ADD COLUMN of_the_future BIGINT; \
+             ALTER TABLE sources ADD COLUMN of_the_future BIGINT; \
+             ALTER TABLE source_slots ADD COLUMN of_the_future BIGINT",
+        )
+        .await?;
+    look().await
 }
 
 pub(super) async fn a_row_that_cannot_be_read_is_named_and_harms_no_other(place: Place) -> Kept {
