@@ -86,7 +86,9 @@ impl BrokerError {
     /// a permission is missing, or the node has no copy of it.
     #[must_use]
     pub fn is_final_for_archive(&self) -> bool {
-        self.is_denied() || self.has_code(&AMQPSoftError::PRECONDITIONFAILED)
+        // With this code, the broker also ends what has not asked for more for half an hour.
+        let has_no_copy = self.reply().is_some_and(|reply| reply.text.contains("replica"));
+        self.is_denied() || self.has_code(&AMQPSoftError::PRECONDITIONFAILED) && has_no_copy
     }
 }
 

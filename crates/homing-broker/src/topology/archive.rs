@@ -13,7 +13,7 @@
 //! Source: RabbitMQ documentation, *Streams*, retention.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -45,13 +45,16 @@ const ARCHIVE_SEGMENTS: u64 = 32;
 /// Bytes of a segment at least.
 const MIN_SEGMENT_BYTES: u64 = 4 * 1_024 * 1_024;
 
+/// A process tries no more after so many connections in a row that the broker ended meanwhile.
+const MAX_ENDED: u32 = 3;
+
 /// The archive as this process found it.
 #[derive(Debug, Default)]
 pub(super) struct ArchiveState {
     /// The reason why nothing is archived.
     problem: Mutex<Option<String>>,
-    /// True if the broker ended a connection over it: this process tries no more.
-    is_given_up: AtomicBool,
+    /// Connections in a row that the broker ended over it; [`MAX_ENDED`] is enough.
+    ended: AtomicU32,
     /// True if a difference was logged.
     has_differed: AtomicBool,
 }
@@ -104,7 +107,7 @@ impl Topology {
     /// Declares the archive, if there is to be one, and leads all events to it.
     pub(super) async fn declare_archive(&self, connection: &Connection) -> Result<(), BrokerError> {
         let Some(retention) = self.archive else { return Ok(()) };
-        if self.archive_state.is_given_up.load(Ordering::Relaxed) {
+        if self.archive_state.ended.load(Ordering::Relaxed) >= MAX_ENDED {
             return Ok(());
         }
         let declared = async {
@@ -147,15 +150,21 @@ impl Topology {
         connection: &Connection,
         found: Result<Option<String>, BrokerError>,
     ) -> Result<(), BrokerError> {
+        let ArchiveState { problem: known, ended, .. } = self.archive_state.as_ref();
         let is_connected = connection.status().connected();
         let problem = match found {
-            Ok(problem) => problem,
-            Err(error) if is_connected || error.reply().is_some() => Some(error.report()),
+            Ok(problem) => {
+                ended.store(0, Ordering::Relaxed);
+                problem
+            }
+            Err(error) if is_connected || error.reply().is_some() => {
+                let is_final = matches!(error, BrokerError::PluginDisabled { .. });
+                let more = if is_final { MAX_ENDED } else { u32::from(!is_connected) };
+                ended.fetch_add(more, Ordering::Relaxed);
+                Some(error.report())
+            }
             Err(error) => return Err(error),
         };
-        let ArchiveState { problem: known, is_given_up, .. } = self.archive_state.as_ref();
-        // The next attempt would end another connection.
-        is_given_up.fetch_or(!is_connected, Ordering::Relaxed);
         let mut known = known.lock();
         match (&problem, known.is_some()) {
             (Some(error), false) => warn!(

@@ -68,7 +68,7 @@ enum Fault {
     Over,
     /// This process stops.
     Stopping,
-    /// It waits for an endpoint; other replays go first.
+    /// It waits; other replays go first.
     Behind(String),
     /// It may work later.
     Passing(String),
@@ -156,8 +156,15 @@ impl<'a> Running<'a> {
                 self.note_losses();
                 ReplayState::Done
             }
-            Err(Fault::Stopping) => ReplayState::Waiting,
-            Err(Fault::Over) => ReplayState::Stopped,
+            // It waits for nothing any more but a worker.
+            Err(Fault::Stopping) => {
+                self.progress().note = None;
+                ReplayState::Waiting
+            }
+            Err(Fault::Over) => {
+                self.progress().note = None;
+                ReplayState::Stopped
+            }
             Err(Fault::Behind(why)) => {
                 self.progress().note = Some(why);
                 ReplayState::Waiting

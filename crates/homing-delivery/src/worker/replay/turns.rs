@@ -23,7 +23,8 @@ const LATE: Duration = Duration::from_secs(1);
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// ... and while others are ahead.
 const WAIT_INTERVAL: Duration = Duration::from_secs(1);
-/// A replay that has waited for an endpoint for so long lets other replays go first.
+/// A replay that has waited for so long lets other replays go first, and asks the broker anew for
+/// what it had sent ahead: that ends a consumer that waits for half an hour.
 const LONGEST_TURN: Duration = Duration::from_secs(60);
 
 /// The number of deliveries in a step.
@@ -64,14 +65,14 @@ impl Running<'_> {
             let pause = self.not_before.saturating_duration_since(Instant::now());
             self.pause(pause.min(RENEW_INTERVAL)).await?;
         }
-        let mut waits_since = None;
+        let (begun, mut waits_since) = (Instant::now(), None);
         while let Some(obstacle) = self.obstacle(&step.urls).await? {
             let why = obstacle.to_string();
+            if begun.elapsed() >= LONGEST_TURN {
+                return Err(Fault::Behind(why));
+            }
             let pause = if matches!(obstacle, Obstacle::Endpoint(..)) {
-                let since: Instant = *waits_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= LONGEST_TURN {
-                    return Err(Fault::Behind(why));
-                }
+                waits_since.get_or_insert_with(Instant::now);
                 LOOK_INTERVAL
             } else {
                 WAIT_INTERVAL
@@ -80,7 +81,8 @@ impl Running<'_> {
             self.pause(pause).await?;
         }
         self.progress().note = None;
-        self.step_size.waited(waits_since.map_or(Duration::ZERO, |since| since.elapsed()));
+        let waited = waits_since.map_or(Duration::ZERO, |since: Instant| since.elapsed());
+        self.step_size.waited(waited);
         // Until it is seen what becomes of those for slow endpoints.
         let is_slow = step.urls.iter().any(|url| self.context.slots.of(url).is_some());
         let settling = if is_slow { LOOK_INTERVAL } else { Duration::ZERO };
