@@ -4,8 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use homing_domain::{
     clock,
-    id::ReplayId,
-    replay::{DEFAULT_RATE, Replay, ReplaySelection, ReplayState},
+    replay::{DEFAULT_RATE, Replay, ReplayId, ReplaySelection, ReplayState},
     time::UnixMillis,
 };
 use serde_json::json;

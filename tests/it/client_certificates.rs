@@ -160,9 +160,8 @@ async fn certificates_do_not_mix_and_are_replaced_while_a_worker_runs() {
     }
 
     let registry = &installation.parts.registry;
-    let change = |issued: &(String, String)| match json!({ "client_certificate": pem(issued) }) {
-        Value::Object(changes) => changes,
-        other => panic!("{other}"),
+    let change = |issued: &(String, String)| {
+        serde_json::Map::from_iter([("client_certificate".to_owned(), pem(issued))])
     };
     let expired = registry.update(ids[0], change(&ours.issue_expired("a"))).await;
     let Err(RegistryError::Field(FieldError { field, message })) = expired else {
@@ -174,9 +173,9 @@ async fn certificates_do_not_mix_and_are_replaced_while_a_worker_runs() {
     eventually(async || {
         let begin = nginx.requests().len() / 2;
         publish(begin).await;
-        let last: Vec<_> = nginx.requests().into_iter().skip(2 * begin).collect();
-        let is_new = last.iter().filter(|line| line.starts_with("/a CN=a-renewed ")).count();
-        holds(is_new == EVENTS, format!("{is_new} of {EVENTS} with the new one: {last:?}"))
+        let newest: Vec<_> = nginx.requests().into_iter().skip(2 * begin).collect();
+        let is_new = newest.iter().filter(|line| line.starts_with("/a CN=a-renewed ")).count();
+        holds(is_new == EVENTS, format!("{is_new} of {EVENTS} with the new one: {newest:?}"))
     })
     .await;
     installation.assert_nothing_waits().await;

@@ -15,7 +15,7 @@ use crate::support::{
     database::Database,
     eventually, holds,
     process::Site,
-    receiver::{Receiver, Reply},
+    receiver::{Receiver, Recorded, Reply},
 };
 
 const BEARER: &str = "bearer-that-stays-secret";
@@ -53,16 +53,7 @@ async fn secrets_are_in_no_table_of_postgresql() {
 /// parked with logs at their most talkative; then every file and row that homing wrote and every
 /// answer it gave is searched for each secret, and the endpoint shows that they were really used.
 async fn secrets_are_nowhere(store: &str, database: Option<&Database>) {
-    let receiver = Receiver::answering(|request| match request.path.as_str() {
-        "/well" => Reply::status(200),
-        _ => Reply::status(503)
-            .header("x-echo", format!("Bearer {BEARER}"))
-            .header("set-cookie", format!("session={COOKIE}"))
-            .header("location", format!("https://a.example/?session={COOKIE}"))
-            .header("x-sent", request.header("webhook-signature").unwrap_or_default())
-            .saying("header-that-stays-secret was wrong\nbearer-that-stays-secret"),
-    })
-    .await;
+    let receiver = repeating().await;
     let site = Site::new(&[50], &format!("log.level = \"debug\"\n{store}"));
     let token = text_at(&site.run(&["tokens", "create", "all", "--json"]), "/token");
     let credentials = [BEARER, PASSWORD, BASIC, SECRET_KEY.0, PRIVATE_KEY, HEADER];
@@ -106,17 +97,7 @@ async fn secrets_are_nowhere(store: &str, database: Option<&Database>) {
     let publisher = site.publisher().await;
     publisher.publish(Raw::new("order.paid", "e1", BODY).header("x-customer", CUSTOMER)).await;
     let requests = receiver.wait_for(3).await;
-    for request in &requests {
-        let is_well = request.path == "/well";
-        let sent = if is_well { format!("Basic {BASIC}") } else { format!("Bearer {BEARER}") };
-        assert_eq!(request.header("authorization"), Some(&*sent));
-        assert_eq!(request.header("x-key"), Some(HEADER));
-        let signatures = request.header("webhook-signature").expect("it is signed");
-        assert_eq!(signatures.starts_with("v1a,"), is_well, "{signatures}");
-        let number = if is_well { 1 } else { 2 };
-        assert_eq!(signatures.split(' ').count(), number, "both sign until the overlap ends");
-        secrets.extend(signatures.split(' ').map(str::to_owned));
-    }
+    secrets.extend(requests.iter().flat_map(signatures));
     let base = address(site.folder.path()).await;
     wait_for_parked(&base, &token).await;
 
@@ -140,6 +121,33 @@ async fn secrets_are_nowhere(store: &str, database: Option<&Database>) {
         assert_eq!(kept.place_of(sought.as_bytes()), None, "shows {secret}");
     }
     assert_eq!(kept.place_of(&packed(BODY)), None, "the body is packed, and not encrypted");
+}
+
+/// An endpoint that accepts at one path, and repeats what it was sent at the other.
+async fn repeating() -> Receiver {
+    Receiver::answering(|request| match request.path.as_str() {
+        "/well" => Reply::status(200),
+        _ => Reply::status(503)
+            .header("x-echo", format!("Bearer {BEARER}"))
+            .header("set-cookie", format!("session={COOKIE}"))
+            .header("location", format!("https://a.example/?session={COOKIE}"))
+            .header("x-sent", request.header("webhook-signature").unwrap_or_default())
+            .saying("header-that-stays-secret was wrong\nbearer-that-stays-secret"),
+    })
+    .await
+}
+
+/// The signatures of a request, which has the credentials of its subscription.
+fn signatures(request: &Recorded) -> Vec<String> {
+    let is_well = request.path == "/well";
+    let sent = if is_well { format!("Basic {BASIC}") } else { format!("Bearer {BEARER}") };
+    assert_eq!(request.header("authorization"), Some(&*sent));
+    assert_eq!(request.header("x-key"), Some(HEADER));
+    let signatures = request.header("webhook-signature").expect("it is signed");
+    assert_eq!(signatures.starts_with("v1a,"), is_well, "{signatures}");
+    let number = if is_well { 1 } else { 2 };
+    assert_eq!(signatures.split(' ').count(), number, "both sign until the overlap ends");
+    signatures.split(' ').map(str::to_owned).collect()
 }
 
 /// As operators write it.

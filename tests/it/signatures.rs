@@ -90,19 +90,18 @@ async fn opinion(mut receiver: Command, request: &Value) -> Opinion {
     assert!(output.status.success(), "{errors}");
     let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let list = |name: &str| {
-        let list = said[name].as_array().expect("a list").iter();
-        list.map(|one| one.as_bool().expect("yes or no")).collect()
+        let list = said.get(name).and_then(Value::as_array).expect("a list");
+        list.iter().map(|one| one.as_bool().expect("yes or no")).collect()
     };
-    let all = said["all"].as_bool().expect("yes or no");
+    let all = said.get("all").and_then(Value::as_bool).expect("yes or no");
     Opinion { keys: list("keys"), all, secrets: list("secrets") }
 }
 
 /// Both receivers have the same opinion.
 async fn accepted(request: &Recorded, body: &str, keys: &[&str], secrets: &[&str]) -> Opinion {
-    let mut headers = json!({});
-    for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
-        headers[name] = request.header(name).expect("it is sent").into();
-    }
+    let headers = ["webhook-id", "webhook-timestamp", "webhook-signature"]
+        .map(|name| (name.to_owned(), Value::from(request.header(name).expect("it is sent"))));
+    let headers = serde_json::Map::from_iter(headers);
     let request = json!({ "headers": headers, "body": body, "keys": keys, "secrets": secrets });
     let mut node = Command::new("node");
     node.args(["-e", &format!("{}\n{NODE}", documented("js"))]);

@@ -56,14 +56,13 @@ pub(super) async fn run(
     arguments: Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let draft: Draft = match &arguments.from {
-        Some(file) => fields::parse(&fields::read(file).await?, "subscription")?,
-        None => {
-            let given = Value::Object(arguments.fields.given().await?);
-            let draft: Draft = serde_json::from_value(given)
-                .map_err(|error| Failure::Field(FieldError::new("subscription", error)))?;
-            Draft { signature_scheme: arguments.signature_scheme, ..draft }
-        }
+    let draft: Draft = if let Some(file) = &arguments.from {
+        fields::parse(&fields::read(file).await?, "subscription")?
+    } else {
+        let given = Value::Object(arguments.fields.given().await?);
+        let draft: Draft = serde_json::from_value(given)
+            .map_err(|error| Failure::Field(FieldError::new("subscription", error)))?;
+        Draft { signature_scheme: arguments.signature_scheme, ..draft }
     };
     // Announcing the change connects, which may create queues.
     globals::remember_queues(services).await.map_err(Failure::Store)?;

@@ -102,6 +102,21 @@ async fn wait_for_parked(site: &Site, count: usize, (endpoint, requests): (&Rece
     .await;
 }
 
+/// The id of the error with this text, as soon as so many attempts have failed with it.
+async fn id_of_error(site: &Site, text: &str, attempts: u64) -> String {
+    eventually(async || {
+        let listed = site.run(&["errors", "--json"]);
+        let listed: Value = serde_json::from_str(&listed).expect("an answer in JSON");
+        let mut errors = listed.get("errors").and_then(Value::as_array).into_iter().flatten();
+        let is_it = |error: &&Value| error.get("text").is_some_and(|found| found == text);
+        let error = errors.find(is_it).ok_or("no error is known")?;
+        let have_failed = error.get("count").is_some_and(|count| count == attempts);
+        let id = error.get("id").and_then(Value::as_str).filter(|_| have_failed);
+        id.map(str::to_owned).ok_or("another number of attempts failed")
+    })
+    .await
+}
+
 /// Goal: what operators replay and drop is on record with selection, number, actor and result, by
 /// command as over HTTP, and announced; what changes nothing is not. Method: an endpoint that always
 /// fails in the same way, so that what is replayed is parked again, for the same error.
@@ -123,16 +138,7 @@ async fn what_operators_replay_and_drop_is_on_record_and_announced() {
         publisher.publish(Raw::new("order.paid", id, body)).await;
     }
     wait_for_parked(site, 4, (&failing, 8)).await;
-    let error = eventually(async || {
-        let listed = site.run(&["errors", "--json"]);
-        let listed: Value = serde_json::from_str(&listed).expect("an answer in JSON");
-        let mut errors = listed["errors"].as_array().into_iter().flatten();
-        let error = errors.find(|error| error["text"] == "busy").ok_or("no error is known")?;
-        let id = error["id"].as_str().filter(|_| error["count"] == 6);
-        id.map(str::to_owned).ok_or("six attempts failed")
-    })
-    .await;
-
+    let error = id_of_error(site, "busy", 6).await;
     let by_error = format!("error={error}");
     let ask = async |path: &str, body: Value| {
         let request = server.client.post(format!("{}{path}", server.base));

@@ -61,7 +61,7 @@ async fn asking(alpn: &[u8]) -> (Server, Endpoints) {
     let mut roots = RootCertStore::empty();
     roots.add(ours).unwrap();
     let provider = Arc::new(ring::default_provider());
-    let clients = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
+    let clients = WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider));
     let (certificate, key) = OURS.issue("localhost");
     let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
