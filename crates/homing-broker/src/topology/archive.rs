@@ -45,7 +45,7 @@ const ARCHIVE_SEGMENTS: u64 = 32;
 /// Bytes of a segment at least.
 const MIN_SEGMENT_BYTES: u64 = 4 * 1_024 * 1_024;
 
-/// A process tries no more after so many connections in a row that the broker ended meanwhile.
+/// A process tries no more once the broker has ended so many consecutive connections meanwhile.
 const MAX_ENDED: u32 = 3;
 
 /// The archive as this process found it.
@@ -53,7 +53,7 @@ const MAX_ENDED: u32 = 3;
 pub(super) struct ArchiveState {
     /// The reason why nothing is archived.
     problem: Mutex<Option<String>>,
-    /// Connections in a row that the broker ended over it; [`MAX_ENDED`] is enough.
+    /// Consecutive connections that the broker ended over it; [`MAX_ENDED`] is enough.
     ended: AtomicU32,
     /// True if a difference was logged.
     has_differed: AtomicBool,
