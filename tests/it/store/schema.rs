@@ -86,15 +86,15 @@ pub(super) async fn columns_that_a_newer_version_adds_are_not_read(place: Place)
     look().await?;
     place
         .shell(
-            "ALTER TABLE subscriptions ADD COLUMN of_the_future BIGINT; \
-             ALTER TABLE circuits ADD COLUMN of_the_future BIGINT; \
-             ALTER TABLE attempts ADD COLUMN of_the_future BIGINT; \
-             ALTER TABLE attempt_gaps ADD COLUMN of_the_future BIGINT; \
-             ALTER TABLE error_groups ADD COLUMN of_the_future BIGINT; \
-             ALTER TABLE audit ADD COLUMN of_the_future BIGINT; \
-             ALTER TABLE replays ADD COLUMN of_the_future BIGINT; \
-             ALTER TABLE sources ADD COLUMN of_the_future BIGINT; \
-             ALTER TABLE source_slots ADD COLUMN of_the_future BIGINT",
+            "ALTER TABLE subscriptions ADD COLUMN of_the_future INTEGER; \
+             ALTER TABLE circuits ADD COLUMN of_the_future INTEGER; \
+             ALTER TABLE attempts ADD COLUMN of_the_future INTEGER; \
+             ALTER TABLE attempt_gaps ADD COLUMN of_the_future INTEGER; \
+             ALTER TABLE error_groups ADD COLUMN of_the_future INTEGER; \
+             ALTER TABLE audit ADD COLUMN of_the_future INTEGER; \
+             ALTER TABLE replays ADD COLUMN of_the_future INTEGER; \
+             ALTER TABLE sources ADD COLUMN of_the_future INTEGER; \
+             ALTER TABLE source_slots ADD COLUMN of_the_future INTEGER",
         )
         .await?;
     look().await
