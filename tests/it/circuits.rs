@@ -133,8 +133,9 @@ async fn the_pool_holds_back_from_a_dead_url_which_gets_everything_when_it_recov
     let probes = patient.receiver.count() - before;
     let intervals = watched.elapsed().as_secs_f64();
     println!("{before} requests before, {probes} probes in {intervals:.1} intervals");
-    // The threshold of 20 attempts, and what three workers of 2 × 32 places can have had in flight.
-    assert!(before <= 20 + 3 * 64, "{before} requests: the circuit opened too late");
+    // The threshold of 20 attempts, what three workers of 2 × 32 places can have had in flight, and
+    // what they begin until each has heard of it, which a busy machine delays.
+    assert!(before <= 20 + 3 * 64 + 100, "{before} requests: the circuit opened too late");
     // The fourth comes three intervals after the first, and the first may come at once.
     assert!(intervals >= 2.5, "{probes} probes in {intervals:.1} intervals");
 
