@@ -75,6 +75,7 @@ macro_rules! circuit_columns {
          last_outcome_ms, created_ms"
     };
 }
+#[cfg(feature = "postgres")]
 pub(super) use circuit_columns;
 
 pub(super) const CIRCUIT: &str =
