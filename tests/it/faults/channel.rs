@@ -36,6 +36,7 @@ fn reply(request: &Recorded) -> Reply {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn channels_that_the_broker_closes_lose_nothing() {
     const CLOSED: usize = 3;
+    const LANES: usize = 2;
     let node = Node::start("fault-channel").await;
     // How often it looks is a second setting.
     let patience = format!(
@@ -53,8 +54,10 @@ async fn channels_that_the_broker_closes_lose_nothing() {
     let load = Load::start(&site.corner, Pace::steady(300), 0);
 
     let log = || fs::read_to_string(site.log()).unwrap_or_default();
+    // Not by the broker's words: which of them are heard depends on what is under way.
     eventually(async || {
-        let (closed, log) = (log().matches("PRECONDITION_FAILED").count(), log());
+        let log = log();
+        let closed = log.matches("lane.started").count().saturating_sub(LANES);
         holds(closed >= CLOSED, format!("the broker closed {closed} channels:\n{log}"))
     })
     .await;
