@@ -2,19 +2,12 @@
 //!
 //! Endpoints to which no certificate of a subscription is presented never come here.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::{
-    task::JoinSet,
-    time::{Instant, sleep},
-};
+use tokio::time::Instant;
 
-use super::{client::Client, tls::identity};
+use super::{client::Client, sweeping::Sweeping, tls::identity};
 use homing_domain::subscription::{CertificateId, ClientCertificate, FieldError};
 
 /// A client that was not used for so long is dropped; its connections were closed before.
@@ -30,8 +23,8 @@ pub(super) struct Identities {
     /// Presents none of a subscription.
     common: Client,
     kept: Mutex<Kept>,
-    /// The task that drops unused clients. It ends with this.
-    sweeping: Mutex<JoinSet<()>>,
+    /// The task that drops unused clients.
+    sweeping: Sweeping,
 }
 
 #[derive(Default)]
@@ -42,7 +35,7 @@ struct Kept {
 impl Identities {
     /// Clients that differ from `common` in their certificate alone.
     pub(super) fn new(common: Client) -> Arc<Self> {
-        Arc::new(Self { common, kept: Mutex::default(), sweeping: Mutex::default() })
+        Arc::new(Self { common, kept: Mutex::default(), sweeping: Sweeping::default() })
     }
 
     /// The client that presents `certificate`.
@@ -58,27 +51,16 @@ impl Identities {
         if let Some(client) = self.kept.lock().find(id, now) {
             return Ok(client);
         }
-        self.sweep_from_now_on();
+        self.sweeping.begin(self, SWEEP_INTERVAL, Self::sweep);
         // Beside the lock: reading a key takes a while. Of two at a time, the first one stays.
         let client = self.common.as_identity(identity(certificate.reveal())?);
         Ok(self.kept.lock().keep(id, client, now))
     }
 
-    fn sweep_from_now_on(self: &Arc<Self>) {
-        let mut sweeping = self.sweeping.lock();
-        if sweeping.is_empty() {
-            sweeping.spawn(sweep_while_there(Arc::downgrade(self)));
-        }
-    }
-}
-
-async fn sweep_while_there(identities: Weak<Identities>) {
-    loop {
-        sleep(SWEEP_INTERVAL).await;
-        let Some(identities) = identities.upgrade() else { return };
+    fn sweep(&self) {
         let now = Instant::now();
         let is_used = |used: Instant| now.duration_since(used) < MAX_UNUSED;
-        identities.kept.lock().clients.retain(|_, (_, used)| is_used(*used));
+        self.kept.lock().clients.retain(|_, (_, used)| is_used(*used));
     }
 }
 
@@ -102,6 +84,7 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use rcgen::{CertificateParams, KeyPair};
+    use tokio::time::sleep;
 
     use super::*;
     use crate::endpoint::{dns::Dns, resolve::Resolver, tests::samples::settings};

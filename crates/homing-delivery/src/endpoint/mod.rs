@@ -56,6 +56,7 @@ mod rehearse;
 mod request;
 mod resolve;
 mod secrets;
+mod sweeping;
 mod tls;
 mod describe;
 

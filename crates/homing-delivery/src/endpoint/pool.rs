@@ -1,12 +1,6 @@
 //! Kept connections by host: all URLs of a host share them.
 
-use std::{
-    collections::HashMap,
-    future::Future,
-    pin::Pin,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use foldhash::fast::RandomState;
 use futures_util::{
@@ -18,14 +12,12 @@ use hyper::{
     http::uri::{Authority, Scheme},
 };
 use parking_lot::Mutex;
-use tokio::{
-    task::JoinSet,
-    time::{Instant, sleep},
-};
+use tokio::time::Instant;
 
 use super::{
     client::ConnectError,
     connection::{Connection, Http1, Http2, MAX_IDLE},
+    sweeping::Sweeping,
 };
 
 /// Kept connections are checked for expired ones this often.
@@ -66,8 +58,8 @@ type Open = Pin<Box<dyn Future<Output = Result<(), ConnectError>> + Send>>;
 pub(super) struct Pool {
     max_age: Duration,
     hosts: Mutex<HashMap<Host, Kept, RandomState>>,
-    /// The task that closes expired connections. It ends with the pool.
-    sweeping: Mutex<JoinSet<()>>,
+    /// The task that closes expired connections.
+    sweeping: Sweeping,
 }
 
 /// The connections of one host.
@@ -102,7 +94,7 @@ pub(super) enum Found {
 impl Pool {
     /// No request is sent over a connection that is older than `max_age`.
     pub(super) fn new(max_age: Duration) -> Arc<Self> {
-        Arc::new(Self { max_age, hosts: Mutex::default(), sweeping: Mutex::default() })
+        Arc::new(Self { max_age, hosts: Mutex::default(), sweeping: Sweeping::default() })
     }
 
     /// Finds a connection to `host`. If HTTP/2 may be spoken, `open` makes one at a time.
@@ -140,7 +132,7 @@ impl Pool {
     /// Keeps a connection for the next request.
     pub(super) fn keep(self: &Arc<Self>, host: &Host, connection: Connection) {
         let now = Instant::now();
-        self.sweep_from_now_on();
+        self.sweeping.begin(self, SWEEP_INTERVAL, Self::sweep);
         let mut hosts = self.hosts.lock();
         // A known host costs no copy of its name.
         let kept = match hosts.get_mut(host) {
@@ -182,21 +174,6 @@ impl Pool {
         for connection in over {
             connection.close();
         }
-    }
-
-    fn sweep_from_now_on(self: &Arc<Self>) {
-        let mut sweeping = self.sweeping.lock();
-        if sweeping.is_empty() {
-            sweeping.spawn(sweep_while_there(Arc::downgrade(self)));
-        }
-    }
-}
-
-async fn sweep_while_there(pool: Weak<Pool>) {
-    loop {
-        sleep(SWEEP_INTERVAL).await;
-        let Some(pool) = pool.upgrade() else { return };
-        pool.sweep();
     }
 }
 
