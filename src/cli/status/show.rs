@@ -57,11 +57,7 @@ fn unreadable(
             "problem subscription {id} cannot be read: `{field}`: {message}; {advice}"
         ))?;
     }
-    let more = subscriptions.len().saturating_sub(TROUBLES_NAMED);
-    if more == 0 {
-        return Ok(());
-    }
-    output.line(format_args!("problem and {more} more subscriptions that cannot be read"))
+    and_more(subscriptions.len(), "subscriptions that cannot be read", output)
 }
 
 fn costly(subscriptions: &[CostlySubscription], output: &mut Output<'_>) -> Result<(), Failure> {
@@ -71,11 +67,7 @@ fn costly(subscriptions: &[CostlySubscription], output: &mut Output<'_>) -> Resu
             "problem the filters of subscription {id} cost too much (at {last}): {advice}"
         ))?;
     }
-    let more = subscriptions.len().saturating_sub(TROUBLES_NAMED);
-    if more == 0 {
-        return Ok(());
-    }
-    output.line(format_args!("problem and {more} more subscriptions whose filters cost too much"))
+    and_more(subscriptions.len(), "subscriptions whose filters cost too much", output)
 }
 
 fn expiring(
@@ -89,11 +81,15 @@ fn expiring(
             "problem the client certificate of subscription {id} {verb} at {at}: {advice}"
         ))?;
     }
-    let more = certificates.len().saturating_sub(TROUBLES_NAMED);
-    if more == 0 {
-        return Ok(());
+    and_more(certificates.len(), "client certificates that expire", output)
+}
+
+/// The line about those of `all` that are not named.
+fn and_more(all: usize, what: &str, output: &mut Output<'_>) -> Result<(), Failure> {
+    match all.saturating_sub(TROUBLES_NAMED) {
+        0 => Ok(()),
+        more => output.line(format_args!("problem and {more} more {what}")),
     }
-    output.line(format_args!("problem and {more} more client certificates that expire"))
 }
 
 fn sources(sources: &[homing_livestream::View], output: &mut Output<'_>) -> Result<(), Failure> {
