@@ -42,6 +42,15 @@ fn hidden<'de, V: Visitor<'de>, E: Error>(visitor: &V) -> E {
     E::custom(Expected(visitor))
 }
 
+/// Visits of values of the wrong kind.
+macro_rules! hide {
+    ($($visit:ident: $kind:ty),*) => {
+        $(fn $visit<E: Error>(self, _hidden: $kind) -> Result<Self::Value, E> {
+            Err(hidden(&self))
+        })*
+    };
+}
+
 impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
     type Value = T;
 
@@ -53,25 +62,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
         T::deserialize(MapAccessDeserializer::new(members))
     }
 
-    fn visit_str<E: Error>(self, _hidden: &str) -> Result<T, E> {
-        Err(hidden(&self))
-    }
-
-    fn visit_bool<E: Error>(self, _hidden: bool) -> Result<T, E> {
-        Err(hidden(&self))
-    }
-
-    fn visit_i64<E: Error>(self, _hidden: i64) -> Result<T, E> {
-        Err(hidden(&self))
-    }
-
-    fn visit_u64<E: Error>(self, _hidden: u64) -> Result<T, E> {
-        Err(hidden(&self))
-    }
-
-    fn visit_f64<E: Error>(self, _hidden: f64) -> Result<T, E> {
-        Err(hidden(&self))
-    }
+    hide!(visit_str: &str, visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64);
 }
 
 impl Visitor<'_> for Text {
@@ -85,19 +76,5 @@ impl Visitor<'_> for Text {
         Ok(text.to_owned())
     }
 
-    fn visit_bool<E: Error>(self, _hidden: bool) -> Result<String, E> {
-        Err(hidden(&self))
-    }
-
-    fn visit_i64<E: Error>(self, _hidden: i64) -> Result<String, E> {
-        Err(hidden(&self))
-    }
-
-    fn visit_u64<E: Error>(self, _hidden: u64) -> Result<String, E> {
-        Err(hidden(&self))
-    }
-
-    fn visit_f64<E: Error>(self, _hidden: f64) -> Result<String, E> {
-        Err(hidden(&self))
-    }
+    hide!(visit_bool: bool, visit_i64: i64, visit_u64: u64, visit_f64: f64);
 }
