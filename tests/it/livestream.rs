@@ -136,9 +136,10 @@ async fn connections_spread_over_processes_and_never_exceed_what_is_allowed() {
 
     // A process that stops leaves its connections to the other, which has some of its own.
     one.stop().await;
-    let left = service.simulator.connected();
-    assert!((1..=3).contains(&left), "{left} of 4 were the other's");
+    service.wait_for_connects(queries.len() + 1).await;
     service.wait_for_connections(4).await;
+    let taken_over = service.simulator.connects().len() - queries.len();
+    assert!((1..=3).contains(&taken_over), "{taken_over} of 4 were taken over");
     other.stop().await;
     assert!(service.statuses().iter().all(|status| *status == 200), "{:?}", service.statuses());
 }
