@@ -24,6 +24,7 @@ pub(super) struct ReplayRow {
     sent: i64,
     unreadable: i64,
     gone: i64,
+    left_out: i64,
     archive_begins_ms: Option<i64>,
     note: Option<String>,
 }
@@ -42,6 +43,7 @@ impl ReplayRow {
             sent: number(self.sent)?,
             unreadable: number(self.unreadable)?,
             gone: number(self.gone)?,
+            left_out: number(self.left_out)?,
             archive_begins_ms: self.archive_begins_ms.map(UnixMillis::new),
             note: self.note,
         };
