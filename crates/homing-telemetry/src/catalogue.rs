@@ -157,6 +157,11 @@ pub const METRICS: [Metric; 45] = [
         &[],
         "1 if the broker takes no messages now (a memory or disk alarm).",
     ),
+    gauge(
+        "homing_archive_missing",
+        &[],
+        "1 if `archive.enabled` is true and nothing is archived. NaN: the broker does not answer.",
+    ),
     gauge("homing_store_up", &[], "1 if the store answers."),
     counter("homing_api_requests_total", &["status"], "Requests that the HTTP API answered."),
     counter(

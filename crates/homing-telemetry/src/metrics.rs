@@ -87,6 +87,12 @@ pub fn broker_blocked(is_blocked: bool) {
     gauge!("homing_broker_blocked").set(f64::from(u8::from(is_blocked)));
 }
 
+/// Notes if nothing is archived although there is to be an archive; `None`: not known.
+pub fn archive_missing(is_missing: Option<bool>) {
+    let value = is_missing.map_or(f64::NAN, |is_missing| f64::from(u8::from(is_missing)));
+    gauge!("homing_archive_missing").set(value);
+}
+
 /// Sets the availability of the store.
 pub fn store_up(is_up: bool) {
     gauge!("homing_store_up").set(f64::from(u8::from(is_up)));

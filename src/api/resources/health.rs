@@ -214,21 +214,27 @@ fn is_broker_ready(parts: &[Part]) -> bool {
 
 /// An archive that is to be there and is not, on which deliveries do not depend.
 async fn archive(app: &App, parts: &[Part]) -> Option<String> {
-    const NOTHING: &str = "nothing is archived; `homing topology check` says more";
-    let topology = app.services.broker.topology();
-    if !topology.has_archive() || !is_broker_ready(parts) {
+    if !is_broker_ready(parts) {
         return None;
     }
+    match archive_is_missing(app).await {
+        Some(false) => None,
+        Some(true) => Some("nothing is archived; `homing topology check` says more".to_owned()),
+        None => Some("it is not known if events are archived".to_owned()),
+    }
+}
+
+/// True if there is to be an archive and nothing is archived; `None`: the broker does not answer.
+pub(super) async fn archive_is_missing(app: &App) -> Option<bool> {
+    let topology = app.services.broker.topology();
+    if !topology.has_archive() {
+        return Some(false);
+    }
     let queue = topology.names().archive();
-    let is_there = match timeout(PART_DEADLINE, app.services.broker.depth(&queue)).await {
-        // Only workers look again at what they could not declare.
-        Ok(Ok(depth)) => {
-            let is_worker = app.process.subscriptions.is_some();
-            depth.is_some() && !(is_worker && topology.archive_problem().is_some())
-        }
-        Ok(Err(_)) | Err(_) => return Some("it is not known if events are archived".to_owned()),
-    };
-    (!is_there).then(|| NOTHING.to_owned())
+    let depth = timeout(PART_DEADLINE, app.services.broker.depth(&queue)).await.ok()?.ok()?;
+    // Only workers look again at what they could not declare.
+    let is_worker = app.process.subscriptions.is_some();
+    Some(depth.is_none() || (is_worker && topology.archive_problem().is_some()))
 }
 
 /// Messages without a route, which are kept and need an operator.

@@ -9,7 +9,7 @@ use axum::{
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::queues;
+use super::{health::archive_is_missing, queues};
 use crate::{
     api::requests::query::NoParameters,
     web::{
@@ -55,6 +55,7 @@ async fn measure_broker(app: &App) {
     metrics::broker_connected("publishing", publishing.connected);
     metrics::broker_connected("consuming", consuming.connected);
     metrics::broker_blocked(publishing.blocked.is_some());
+    metrics::archive_missing(archive_is_missing(app).await);
     let deadline = Instant::now() + CHECK_DEADLINE;
     for queue in queues::names(broker.topology()) {
         let depth = timeout_at(deadline, broker.depth(&queue)).await;
