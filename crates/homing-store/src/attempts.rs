@@ -283,30 +283,31 @@ impl<B: Backend> SqlStore<B> {
         let by_id = records.iter().map(|record| (record.id, record));
         let mut kept: BTreeMap<_, _> = by_id.collect();
         kept.retain(|id, _| !ended.contains(id));
-        let kept: Vec<_> = kept.into_values().collect();
+        // The acceptance of a first attempt concerns no other record.
+        let (others, first): (Vec<_>, Vec<_>) =
+            kept.into_values().partition(|record| record.may_have_others());
+        let mut count = B::count_inserted(&mut transaction, &first).await?;
         let mut new = BTreeSet::new();
-        for (id,) in B::insert_records(&mut transaction, &kept).await? {
+        for (id,) in B::insert_records(&mut transaction, &others).await? {
             new.insert(attempt_row::record_id(&id)?);
         }
         let (added, known): (Vec<_>, Vec<_>) =
-            kept.into_iter().partition(|record| new.contains(&record.id));
+            others.iter().copied().partition(|record| new.contains(&record.id));
         let has_failed = self.count_errors(&mut transaction, added.iter().copied()).await?;
         if let Some(gap) = gap {
             let add = sql(ADD_GAP).bind(bytes(gap.id)).bind(gap.from.get()).bind(gap.until.get());
             let add = add.bind(i64::try_from(gap.missed).unwrap_or(i64::MAX));
             add.execute(&mut transaction).await?;
         }
-        // The acceptance of a first attempt concerns no other record.
-        let others: Vec<_> =
-            added.iter().chain(&known).copied().filter(|one| one.may_have_others()).collect();
         let mut deleted = 0_u64;
         if !others.is_empty() {
             let _locked: (i64,) = sql(B::DIALECT.lock_attempts).one(&mut transaction).await?;
             deleted = end_waits(&mut transaction, (&added, &known), ended).await?;
             mark_last(&mut transaction, &others, B::DIALECT.indexed_by).await?;
         }
-        let added = i64::try_from(added.len()).unwrap_or(0);
-        let change = added.saturating_sub(i64::try_from(deleted).unwrap_or(0));
+        count = count.saturating_add(u64::try_from(added.len()).unwrap_or(0));
+        let [count, deleted] = [count, deleted].map(|rows| i64::try_from(rows).unwrap_or(i64::MAX));
+        let change = count.saturating_sub(deleted);
         let count = sql(B::DIALECT.count_attempts).bind(change);
         let (count,): (i64,) = count.one(&mut transaction).await?;
         if has_failed {
