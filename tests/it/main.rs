@@ -27,6 +27,7 @@ mod cli;
 mod client_certificates;
 mod dashboard;
 mod delivers;
+mod documents;
 mod drains;
 mod endpoints;
 mod explains;
