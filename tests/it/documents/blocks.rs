@@ -35,7 +35,8 @@ pub(super) fn documents() -> Vec<String> {
     let entries = fs::read_dir(folder).expect("the folder can be read");
     let names = entries.map(|entry| entry.expect("it can be listed").file_name());
     let names = names.map(|name| name.to_string_lossy().into_owned());
-    let pages = names.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}"));
+    let is_page = |name: &String| Path::new(name).extension().is_some_and(|it| it == "md");
+    let pages = names.filter(is_page).map(|name| format!("docs/{name}"));
     let mut all: Vec<_> = pages.chain(["README.md".to_owned()]).collect();
     all.sort_unstable();
     all

@@ -71,7 +71,7 @@ pub(super) struct Scene {
     /// The name of this machine.
     machine: String,
     _tools: TempDir,
-    _database: Option<Database>,
+    database: Option<Database>,
     _node: Option<Node>,
 }
 
@@ -102,10 +102,10 @@ impl Scene {
             receiver,
             machine: machine.trim().to_owned(),
             _tools: tools,
-            _database: None,
+            database,
             _node: node,
         };
-        scene.prepare(path, database).await;
+        scene.prepare(path).await;
         scene
     }
 
@@ -115,7 +115,7 @@ impl Scene {
     }
 
     /// Makes what documents take for granted: a subscription, and an event.
-    async fn prepare(&mut self, path: &str, database: Option<Database>) {
+    async fn prepare(&mut self, path: &str) {
         let (api, prefix) = (self.api().await, &self.site.corner.prefix);
         let endpoint = self.receiver.url("");
         let mut replacements = vec![
@@ -127,12 +127,11 @@ impl Scene {
             ("homing.v1.".to_owned(), format!("{prefix}.v1.")),
             (r"homing\.v".to_owned(), format!(r"{prefix}\.v")),
         ];
-        if let Some(database) = &database {
+        if let Some(database) = &self.database {
             let store = "postgres://homing@db.example.com/homing".to_owned();
             self.done(&format!("homing --store '{}' subscriptions list", database.url())).await;
             replacements.push((store, database.url()));
         }
-        self._database = database;
         self.replacements = replacements;
         let create = "homing --json subscriptions create --url https://example.com/hook --topic";
         let created = self.done(&format!("{create} order.paid")).await;
@@ -194,8 +193,8 @@ impl Scene {
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).kill_on_drop(true);
         let ended = tokio::time::timeout(PATIENCE, command.output()).await;
-        let output = ended.unwrap_or_else(|_| panic!("{program:?} {arguments:?} does not end"));
-        let output = output.unwrap_or_else(|error| panic!("{program:?} {arguments:?}: {error}"));
+        let output = ended.unwrap_or_else(|_| panic!("{arguments:?} does not end"));
+        let output = output.unwrap_or_else(|error| panic!("{}: {error}", program.display()));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Printed {
             succeeded: output.status.success(),
