@@ -41,7 +41,7 @@ const fn histogram(name: &'static str, labels: Labels, help: &'static str) -> Me
 }
 
 /// All of them.
-pub const METRICS: [Metric; 45] = [
+pub const METRICS: [Metric; 46] = [
     counter(
         "homing_messages_received_total",
         &["lane"],
@@ -150,6 +150,11 @@ pub const METRICS: [Metric; 45] = [
         "homing_queue_consumers",
         &["queue"],
         "Consumers of a queue; of the primary queue, the workers alive.",
+    ),
+    gauge(
+        "homing_workers_wanted",
+        &[],
+        "Workers that the present backlog and rate need, by worker.target_rate and worker.catch_up; all processes see the same. The last number stays while broker or store do not answer.",
     ),
     gauge("homing_broker_connected", &["link"], "1 if this process is connected to the broker."),
     gauge(
