@@ -151,7 +151,11 @@ impl Services {
             history: History::new(of_store(), broker.clone(), parking),
             topics: Topics::new(of_store(), subscriptions.latest()),
             subscriptions,
-            status_service: StatusService::new(broker.clone(), of_store(), source.clone()),
+            status_service: StatusService::new(
+                (broker.clone(), of_store()),
+                source.clone(),
+                settings.worker.plan(),
+            ),
             settings,
             schedules,
             store,

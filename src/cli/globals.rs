@@ -20,7 +20,7 @@ use homing_store::StoreError;
 #[derive(clap::Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(super) struct Globals {
-    /// Settings file; without it homing.toml, where it exists
+    /// Settings file; without it homing.toml, or else /etc/homing/homing.toml
     #[arg(long, global = true, env = "HOMING_CONFIG", hide_env = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Change one setting; may be repeated

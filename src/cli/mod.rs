@@ -26,6 +26,7 @@ mod globals;
 mod history;
 mod keys;
 mod ledger;
+mod man;
 mod output;
 mod parked;
 mod payload;
@@ -131,6 +132,8 @@ enum Command {
     Config(config::Arguments),
     /// Print a script that completes commands in a shell
     Completions(completions::Arguments),
+    /// Write the manual pages into a folder
+    Man(man::Arguments),
 }
 
 /// Runs the program with these arguments, the first of which is its name.
@@ -190,6 +193,7 @@ async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
         Command::Bench(arguments) => bench::run(&globals, &arguments, output).await,
         Command::Config(_) => config::run(output),
         Command::Completions(arguments) => completions::run(&arguments, Cli::command(), output),
+        Command::Man(arguments) => man::run(&arguments, Cli::command(), output),
     }
 }
 

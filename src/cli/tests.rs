@@ -54,6 +54,7 @@ fn help_is_an_answer() {
       bench          Measure what the broker and this machine can deliver
       config         Print every setting with its default and its meaning
       completions    Print a script that completes commands in a shell
+      man            Write the manual pages into a folder
       help           Print this message or the help of the given subcommand(s)
 
     Options:
@@ -61,7 +62,7 @@ fn help_is_an_answer() {
       -V, --version  Print version
 
     Options of every command:
-          --config <FILE>    Settings file; without it homing.toml, where it exists
+          --config <FILE>    Settings file; without it homing.toml, or else /etc/homing/homing.toml
           --set <KEY=VALUE>  Change one setting, e.g. worker.max_in_flight=64; may be repeated
           --broker <URL>     The broker, short for --set broker.url=URL
           --store <URL>      The store, short for --set store.url=URL

@@ -9,6 +9,7 @@ mod certificates;
 mod costly;
 mod left_over;
 mod queues;
+mod scaling;
 mod unreadable;
 
 use std::{sync::Arc, time::Duration};
@@ -23,6 +24,7 @@ use homing_broker::{Broker, topology::Names};
 use homing_domain::{
     activity::{COSTLY_FOR, CostlyFilters, Due, Figures, Minute, WorkerReport, minute_of},
     clock,
+    scaling::WorkerPlan,
     time::UnixMillis,
 };
 use homing_livestream::settings::SourceSettings;
@@ -76,6 +78,8 @@ pub struct Overview {
     pub minutes: Vec<Minute>,
     /// Workers that reported in the last two hours and did not sign off.
     pub workers: Vec<Worker>,
+    /// Workers that the present backlog and rate need; absent: broker or store do not answer.
+    pub workers_wanted: Option<u32>,
     /// Sources of the settings.
     pub sources: Vec<homing_livestream::View>,
     /// All queues, in the order in which a message passes through them. Empty: the broker does not
@@ -218,6 +222,7 @@ impl Overview {
             last_hour,
             minutes,
             workers: stored.workers.into_iter().map(alive).collect(),
+            workers_wanted: None,
             sources: stored.sources,
             queues,
         }
@@ -271,6 +276,7 @@ pub struct StatusService {
     broker: Broker,
     store: Arc<dyn Store>,
     sources: Arc<SourceSettings>,
+    plan: WorkerPlan,
     unreadable: Arc<UnreadableSubscriptions>,
     last: Arc<Mutex<Option<Seen>>>,
 }
@@ -278,9 +284,13 @@ pub struct StatusService {
 impl StatusService {
     /// The status of one installation.
     #[must_use]
-    pub fn new(broker: Broker, store: Arc<dyn Store>, sources: SourceSettings) -> Self {
+    pub fn new(
+        (broker, store): (Broker, Arc<dyn Store>),
+        sources: SourceSettings,
+        plan: WorkerPlan,
+    ) -> Self {
         let sources = Arc::new(sources);
-        Self { broker, store, sources, unreadable: Arc::default(), last: Arc::default() }
+        Self { broker, store, sources, plan, unreadable: Arc::default(), last: Arc::default() }
     }
 
     /// The subscriptions that cannot be read.
@@ -332,7 +342,7 @@ impl StatusService {
             broker.error = Some(format!("the broker takes no messages now ({why})"));
         }
         let store = Health::of(&stored, String::clone);
-        Overview::new((broker, queues.ok()), (store, stored.ok()), now)
+        Overview::new((broker, queues.ok()), (store, stored.ok()), now).with_plan(&self.plan)
     }
 }
 

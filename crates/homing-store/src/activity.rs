@@ -125,7 +125,7 @@ pub trait ActivityStore: Send + Sync {
 }
 
 /// The columns of a worker.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct WorkerRow {
     id: String,
     host: String,
@@ -169,7 +169,7 @@ fn read_requests(rows: &[(String,)]) -> sqlx::Result<Requests> {
 }
 
 /// The columns of a minute.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct MinuteRow {
     start_ms: i64,
     events: i64,

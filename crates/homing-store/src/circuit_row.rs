@@ -14,7 +14,7 @@ use homing_domain::{
 };
 
 /// The columns of one circuit but its URL and when it was last written.
-#[derive(FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(super) struct CircuitRow {
     pub(super) state: String,
     pub(super) probe_at_ms: Option<i64>,

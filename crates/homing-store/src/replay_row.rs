@@ -1,6 +1,5 @@
 //! A replay as a row.
 
-use sqlx::FromRow;
 use uuid::Uuid;
 
 use homing_domain::{
@@ -9,7 +8,7 @@ use homing_domain::{
 };
 
 /// A row of `replays`.
-#[derive(FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(super) struct ReplayRow {
     id: Vec<u8>,
     selection: String,

@@ -32,7 +32,7 @@ use homing_domain::{
 };
 
 /// The columns of one subscription but its fingerprint.
-#[derive(FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(super) struct SubscriptionRow {
     id: String,
     url: String,

@@ -151,6 +151,11 @@ pub const METRICS: [Metric; 46] = [
         &["queue"],
         "Consumers of a queue; of the primary queue, the workers alive.",
     ),
+    gauge(
+        "homing_workers_wanted",
+        &[],
+        "Workers that the present backlog and rate need, by worker.target_rate and worker.catch_up; all processes see the same. The last number stays while broker or store do not answer.",
+    ),
     gauge("homing_broker_connected", &["link"], "1 if this process is connected to the broker."),
     gauge(
         "homing_broker_blocked",

@@ -77,6 +77,11 @@ pub fn client_certificate_expires(expires: Option<UnixMillis>, now: UnixMillis) 
     gauge!("homing_client_certificate_expires_seconds").set(left.unwrap_or(f64::NAN));
 }
 
+/// Sets the number of workers that the present load needs.
+pub fn workers_wanted(count: u32) {
+    gauge!("homing_workers_wanted").set(f64::from(count));
+}
+
 /// Sets the state of a connection to the broker.
 pub fn broker_connected(link: &'static str, is_connected: bool) {
     gauge!("homing_broker_connected", "link" => link).set(f64::from(u8::from(is_connected)));

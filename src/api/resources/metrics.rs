@@ -44,7 +44,7 @@ pub(super) async fn render(
         .metrics
         .as_ref()
         .ok_or_else(|| Problem::new(Kind::NotFound, "this process does not record metrics"))?;
-    tokio::join!(measure_broker(&app), measure_store(&app));
+    tokio::join!(measure_broker(&app), measure_store(&app), measure_load(&app));
     Ok(([(CONTENT_TYPE, TEXT_FORMAT)], handle.render()))
 }
 
@@ -81,4 +81,12 @@ async fn measure_store(app: &App) {
     let own = first.and_then(|first| first.first().map(|it| it.expires));
     let expires = own.into_iter().chain(app.endpoints.certificate_expires()).min();
     metrics::client_certificate_expires(expires, clock::now());
+}
+
+/// A scaler acts by it, so it is never unknown once it was known: it would take that as a number.
+async fn measure_load(app: &App) {
+    let overview = timeout(CHECK_DEADLINE, app.services.status_service.overview()).await.ok();
+    if let Some(wanted) = overview.and_then(|overview| overview.workers_wanted) {
+        metrics::workers_wanted(wanted);
+    }
 }

@@ -132,6 +132,7 @@ impl Viewer {
         let mut store = Health::of(&stored, Failure::report);
         store.location = Some(homing_store::location(&self.settings.store));
         Overview::new((broker, queues.ok()), (store, stored.ok()), clock::now())
+            .with_plan(&self.settings.worker.plan())
     }
 
     async fn store(&mut self) -> Result<Arc<dyn Store>, StoreError> {

@@ -58,7 +58,7 @@ const COMMANDS: [Known; 38] = [
 ];
 
 /// Further ones that change nothing.
-const HARMLESS: [&str; 13] = [
+const HARMLESS: [&str; 14] = [
     "deliveries",
     "replay list",
     "replay get",
@@ -72,6 +72,7 @@ const HARMLESS: [&str; 13] = [
     "bench",
     "config",
     "completions",
+    "man",
 ];
 
 #[tokio::test]

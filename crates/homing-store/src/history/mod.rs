@@ -197,7 +197,7 @@ pub trait HistoryStore {
 }
 
 /// A row of `topics`.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct TopicRow {
     topic: String,
     first_ms: i64,
