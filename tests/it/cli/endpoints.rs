@@ -59,7 +59,7 @@ async fn deliveries_parked_by_a_circuit_are_counted_and_replayed() {
     let home = Home::new();
     let subscribe = |url: &str| {
         let add = ["subscriptions", "create", "--url", url, "--topic", "#", "--json"];
-        let id = home.run(&add).json()["subscription"]["id"].clone();
+        let id = home.run(&add).json()["id"].clone();
         Some(id.as_str().unwrap().parse().unwrap())
     };
     let (here, elsewhere) = (subscribe(HOOK), subscribe("https://example.com/other"));
