@@ -51,7 +51,7 @@ fn endpoints_are_listed_shown_disabled_and_enabled() {
     assert_eq!(first.stderr, format!("There are more: --after '{HOOK}'\n"));
     let rest = home.run(&["endpoints", "list", "--after", HOOK, "--json"]).json();
     assert_eq!(rest["endpoints"][0]["url"], "https://example.com/other");
-    assert_eq!((&rest["next"], &rest["corrupt"]), (&Value::Null, &json!([])));
+    assert_eq!((&rest["next"], &rest["corrupt"]), (&Value::Null, &Value::Null));
 }
 
 #[tokio::test(flavor = "multi_thread")]
