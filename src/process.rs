@@ -1,12 +1,17 @@
 //! Wiring: the parts of a process, started in order and stopped in reverse.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future::OptionFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{error, field, info};
+use tracing::{error, info};
 
 #[cfg(feature = "dashboard")]
 use crate::dashboard;
@@ -57,6 +62,7 @@ pub async fn run(
     let sources = roles.contains(&Role::Source).then(|| sources(&services, stop.clone()));
     // Boxed, or every future that runs a process is as large as this one.
     let sources = sources.transpose()?.map(Box::pin);
+    let mut dashboard = None;
     let api_stop = CancellationToken::new();
     let api_tasks = TaskTracker::new();
     if let Some(sender) = sender {
@@ -69,7 +75,9 @@ pub async fn run(
             tasks: api_tasks.clone(),
             stop: api_stop.clone(),
         };
-        api_tasks.spawn(server(&services, process).await?);
+        let (address, serving) = server(&services, process).await?;
+        dashboard = Some(address);
+        api_tasks.spawn(serving);
         if pool.is_none() {
             let (subscriptions, stop) = (Arc::clone(&services.subscriptions), api_stop.clone());
             api_tasks.spawn(async move {
@@ -82,6 +90,7 @@ pub async fn run(
     let delivers = roles.iter().any(|role| *role != Role::Source);
     let connecting = connect(services.broker.clone(), Arc::clone(&services.store), delivers);
     if stop.run_until_cancelled(connecting).await.is_some() {
+        is_ready(dashboard);
         let pool = pool.map(|pool| pool.run(stop.clone()));
         let (pool, sources) = (OptionFuture::from(pool), OptionFuture::from(sources));
         tokio::join!(stop.cancelled(), pool, sources);
@@ -178,13 +187,29 @@ fn sources(
     Err(StartError::Settings(error))
 }
 
-/// The server of API and dashboard, which listens already.
+/// Says once that the process does its work, and where its pages are.
+fn is_ready(dashboard: Option<SocketAddr>) {
+    let url = dashboard.map(|mut address| {
+        // An address that means all of them is none to go to.
+        if address.ip().is_unspecified() {
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        format!("http://{address}/")
+    });
+    let name = if cfg!(feature = "dashboard") { "dashboard" } else { "API" };
+    match url {
+        Some(url) => info!(url, "service.ready: the {name} is at this address"),
+        None => info!("service.ready"),
+    }
+}
+
+/// The server of API and dashboard, and its address. It listens already.
 async fn server(
     services: &Services,
     process: Process,
-) -> Result<impl Future<Output = ()> + use<>, StartError> {
+) -> Result<(SocketAddr, impl Future<Output = ()> + use<>), StartError> {
     let stored_tokens = services.store.tokens().await.map_err(StartError::Store)?;
-    let listener = listen(&services.settings.api, &stored_tokens).await?;
+    let (address, listener) = listen(&services.settings.api, &stored_tokens).await?;
     let endpoints = Endpoints::new(&services.settings.endpoint).map_err(StartError::Endpoints)?;
     let stop = process.stop.clone();
     let app = App::new(services.clone(), endpoints, stored_tokens, process);
@@ -192,13 +217,13 @@ async fn server(
     #[cfg(feature = "dashboard")]
     let router = router.merge(dashboard::router(app));
     let max_per_address = services.settings.api.max_connections_per_address;
-    Ok(web::serve(listener, web::finished(router), max_per_address, stop))
+    Ok((address, web::serve(listener, web::finished(router), max_per_address, stop)))
 }
 
 async fn listen(
     settings: &ApiSettings,
     stored_tokens: &[ApiToken],
-) -> Result<TcpListener, StartError> {
+) -> Result<(SocketAddr, TcpListener), StartError> {
     let address = settings.listen;
     let has_tokens = !stored_tokens.is_empty() || !settings.tokens.is_empty();
     if !has_tokens && !address.ip().is_loopback() {
@@ -207,8 +232,9 @@ async fn listen(
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| StartError::Listen { address, source })?;
-    info!(address = listener.local_addr().ok().map(field::display), "api.listening");
-    Ok(listener)
+    let address = listener.local_addr().unwrap_or(address);
+    info!(%address, "api.listening");
+    Ok((address, listener))
 }
 
 /// Connects to the broker, however long it takes; logs an error once, and again when it changes.

@@ -13,6 +13,7 @@ mod layers;
 mod log;
 mod modes;
 mod open_telemetry;
+mod profiles;
 mod renamed;
 mod show;
 mod tables;
@@ -34,6 +35,7 @@ pub use api::ApiSettings;
 pub use log::{LogFormat, LogSettings};
 pub use modes::LooseFile;
 pub use open_telemetry::IgnoredVariable;
+pub use profiles::{Profile, ProfileError, profile_file};
 pub use renamed::Renamed;
 pub use template::template;
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
@@ -35,7 +35,7 @@ pub struct Topics {
 }
 
 /// A topic. Instants are RFC 3339.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = SeenTopic)]
 pub struct TopicView {
     /// The topic.
@@ -56,7 +56,7 @@ pub struct TopicView {
 }
 
 /// A page of topics.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = TopicsPage)]
 pub struct TopicsView {
     /// Ordered by topic.

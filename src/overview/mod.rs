@@ -14,7 +14,7 @@ mod unreadable;
 
 use std::{sync::Arc, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
@@ -47,7 +47,7 @@ const MINUTES: usize = 60;
 const MINUTE_MS: i64 = 60_000;
 
 /// The overview of a pool.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Status)]
 pub struct Overview {
     /// The instant of the overview; RFC 3339.
@@ -88,7 +88,7 @@ pub struct Overview {
 }
 
 /// The state of a dependency of the pool.
-#[derive(Clone, Debug, Default, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Reached)]
 pub struct Health {
     /// Its location, without passwords; only on the command line.
@@ -101,7 +101,7 @@ pub struct Health {
 }
 
 /// Per second.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Rates {
     /// Events taken from the primary queue.
     pub events: f64,
@@ -116,7 +116,7 @@ pub struct Rates {
 }
 
 /// A worker.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Worker {
     /// Its last report.
     #[serde(flatten)]

@@ -5,7 +5,7 @@ use std::{
     num::NonZeroU32,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 use serde_json::Value;
 
 use super::{Registry, RegistryError};
@@ -16,11 +16,12 @@ use homing_domain::{
     id::SubscriptionId,
     signature::SigningSecret,
     subscription::{AuthToken, Authentication, ClientCertificate, Subscription, WorkfrontForm},
+    text::Word,
 };
 use homing_store::Damaged;
 
 /// A subscription with masked secrets; instants in RFC 3339.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Subscription)]
 pub struct View {
     /// Its id.
@@ -44,6 +45,7 @@ pub struct View {
     /// Newest first.
     pub secrets: Vec<SecretView>,
     /// Names with masked values.
+    #[serde(deserialize_with = "masked_headers")]
     pub headers: BTreeMap<String, &'static str>,
     /// The name of its schedule.
     pub schedule: Option<String>,
@@ -65,11 +67,13 @@ pub struct View {
 }
 
 /// A masked signing secret.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = SigningSecret)]
 pub struct SecretView {
     /// A mask.
-    pub secret: &'static str,
+    #[serde(deserialize_with = "masked")]
+    #[schema(value_type = String)]
+    pub secret: Word,
     /// Of the scheme `v1a`: the public key with which the receiver verifies, `whpk_…`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
@@ -79,7 +83,7 @@ pub struct SecretView {
 }
 
 /// A client certificate without its key.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = ClientCertificate)]
 pub struct CertificateView {
     /// The one that it is for.
@@ -89,6 +93,18 @@ pub struct CertificateView {
 }
 
 const MASK: &str = "****";
+
+/// A mask that another homing has written.
+fn masked<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static str, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| MASK)
+}
+
+fn masked_headers<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, &'static str>, D::Error> {
+    let names = BTreeMap::<String, IgnoredAny>::deserialize(deserializer)?;
+    Ok(names.into_keys().map(|name| (name, MASK)).collect())
+}
 
 impl From<&Subscription> for View {
     fn from(subscription: &Subscription) -> Self {

@@ -1,8 +1,9 @@
 //! The flags that select parked messages.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap_complete::ArgValueCandidates;
 
-use crate::cli::{failure::Failure, words};
+use crate::cli::{complete, failure::Failure, words};
 use homing_delivery::parking::{SearchText, Selection};
 use homing_domain::{
     clock,
@@ -28,6 +29,7 @@ pub(super) struct Filters {
     reason: Option<ParkReason>,
     /// To be delivered to this subscription
     #[arg(long, value_name = "ID")]
+    #[arg(add = ArgValueCandidates::new(complete::subscriptions))]
     subscription: Option<SubscriptionId>,
     /// With a topic that this pattern matches
     #[arg(long, value_name = "PATTERN")]
@@ -40,6 +42,7 @@ pub(super) struct Filters {
     delivery: Option<DeliveryId>,
     /// To this URL
     #[arg(long)]
+    #[arg(add = ArgValueCandidates::new(complete::urls))]
     url: Option<EndpointUrl>,
     /// With this HTTP status at the last attempt
     #[arg(long, value_parser = clap::value_parser!(u16).range(100..=999))]

@@ -1,11 +1,12 @@
 //! The fields of a subscription as flags: `create` and `update` take the same.
 
 use clap::ValueEnum;
+use clap_complete::ArgValueCandidates;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio::io::AsyncReadExt;
 
-use crate::cli::failure::Failure;
+use crate::cli::{complete, failure::Failure};
 use homing_domain::{filter::Connector, report::without_types, subscription::FieldError};
 
 /// More than any subscription needs.
@@ -18,6 +19,7 @@ pub(in crate::cli) struct Fields {
     url: Option<String>,
     /// Events with a topic like this; may be repeated
     #[arg(long, value_name = "PATTERN")]
+    #[arg(add = ArgValueCandidates::new(complete::topics))]
     topic: Vec<String>,
     /// Only events that pass this filter; may be repeated
     #[arg(long, value_name = "JSON")]
@@ -81,11 +83,7 @@ impl From<ConnectorName> for Connector {
 impl Fields {
     /// The given fields in the form in which the API takes them.
     pub(super) async fn given(self) -> Result<Map<String, Value>, Failure> {
-        let filters = self
-            .filter
-            .iter()
-            .enumerate()
-            .map(|(index, text)| parse::<Value>(text, &format!("filters[{index}]")));
+        let filters = self.filter.iter().enumerate().map(|(index, text)| parse_filter(text, index));
         let filters = filters.collect::<Result<Vec<_>, _>>()?;
         let auth_token = match (self.auth_token, &self.auth_token_file) {
             (Some(token), _) => Some(token),
@@ -154,6 +152,11 @@ fn headers(written: &[String]) -> Result<Map<String, Value>, Failure> {
         }
     }
     Ok(headers)
+}
+
+/// The filter that is given as number `index`.
+pub(in crate::cli) fn parse_filter(text: &str, index: usize) -> Result<Value, Failure> {
+    parse(text, &format!("filters[{index}]"))
 }
 
 /// Names the field at fault by its path below `field`.

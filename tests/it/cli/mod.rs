@@ -1,12 +1,16 @@
 //! The program as operators and scripts use it: its answers, its errors, its exit codes.
 
+mod apply;
 mod attempts;
 mod bench;
 mod endpoints;
 mod hostile;
+mod listen;
 mod parked;
 mod publish;
+mod remote;
 mod replays;
+mod running;
 mod source;
 mod subscriptions;
 mod topology;

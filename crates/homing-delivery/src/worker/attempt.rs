@@ -360,12 +360,19 @@ async fn dispatch(
     receipt: Receipt,
 ) {
     let is_slow = disposition.is_slow();
+    let skipped = disposition.skipped.as_ref();
+    let url = skipped.and_then(|skipped| skipped.url.clone()).filter(|_| is_slow);
     let over = |(message, route): (Message, Route)| (message.outgoing().over(route), route);
     let Disposition { next, otherwise, .. } = disposition;
     match (next.map(over), otherwise.map(|otherwise| over(*otherwise))) {
         (Some(next), Some(otherwise)) => {
             let settling = Box::pin(settle_or_else(&context.broker, next, otherwise, receipt));
-            match (settling.await, is_slow) {
+            let is_held = settling.await;
+            if is_slow {
+                let why = if is_held { "the endpoint is slow" } else { "throttled" };
+                context.observers.put_back(url.as_ref(), why, None);
+            }
+            match (is_held, is_slow) {
                 (true, true) => log_events::held_as_slow(delivery),
                 (false, true) => log_events::throttled(),
                 (_, false) => {}

@@ -74,7 +74,9 @@ pub struct Draft {
 }
 
 /// The problem with one field of a draft.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, utoipa::ToSchema)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[error("`{field}`: {message}")]
 pub struct FieldError {
     /// The path of the field, `filters[0].comparison`.
