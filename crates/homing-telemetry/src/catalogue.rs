@@ -41,7 +41,7 @@ const fn histogram(name: &'static str, labels: Labels, help: &'static str) -> Me
 }
 
 /// All of them.
-pub const METRICS: [Metric; 45] = [
+pub const METRICS: [Metric; 46] = [
     counter(
         "homing_messages_received_total",
         &["lane"],
@@ -145,6 +145,11 @@ pub const METRICS: [Metric; 45] = [
         "homing_client_certificate_expires_seconds",
         &[],
         "Time until the first client certificate of a subscription expires, negative afterwards; all processes see the same. NaN: there is none.",
+    ),
+    gauge(
+        "homing_proxy_up",
+        &[],
+        "1 if the proxy of endpoint.proxy works, as far as the requests of this process show; 0 if not. NaN: there is none.",
     ),
     gauge(
         "homing_queue_consumers",

@@ -80,4 +80,6 @@ async fn measure_store(app: &App) {
     let own = first.and_then(|first| first.first().map(|it| it.expires));
     let expires = own.into_iter().chain(app.endpoints.certificate_expires()).min();
     metrics::client_certificate_expires(expires, clock::now());
+    let has_proxy = app.endpoints.has_proxy();
+    metrics::proxy_up(has_proxy.then(|| app.endpoints.proxy_problem().is_none()));
 }
