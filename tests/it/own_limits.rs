@@ -107,7 +107,8 @@ async fn an_endpoint_that_is_allowed_a_minute_delays_no_others() {
     let [median, p99] = [50, 99].map(|percent| late[TICKS * percent / 100]);
     println!("quick: {median:?}, p99 {p99:?}; {} slow ones at a time", under_way.most());
     assert!(p99 < Duration::from_secs(1), "{p99:?}");
-    assert!(under_way.most() <= SLOW * 10, "{}", under_way.most());
+    // The receiver's clock is a moment behind.
+    assert!(under_way.most() <= SLOW * 11, "{}", under_way.most());
     assert!(requests.iter().all(|request| request.attempt() == 1), "each is accepted");
     assert!(installation.parked().await.is_empty());
 }

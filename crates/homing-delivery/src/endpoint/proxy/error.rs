@@ -2,7 +2,7 @@
 //!
 //! | the proxy … | failure of | what follows |
 //! |---|---|---|
-//! | cannot be reached, is silent, refuses the login (407), speaks another protocol | the proxy | wait, and ask it once a second |
+//! | cannot be reached, is silent, refuses the login (407, 401), speaks another protocol | the proxy | wait, and ask it once a second |
 //! | answers CONNECT with another 5xx, or 429; SOCKS5 with 1; ends the connection | the proxy | wait |
 //! | answers CONNECT with another 3xx or 4xx; SOCKS5 with 2, 7, 8 | its rules | next step of the schedule |
 //! | answers CONNECT with 502 or 504, or says that the host is at fault; SOCKS5 with 3, 4, 5, 6 | the endpoint | a failed attempt |

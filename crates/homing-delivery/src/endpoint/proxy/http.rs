@@ -129,7 +129,10 @@ fn judge(status: StatusCode, headers: &HeaderMap, reason: Option<String>) -> Pro
     let said = format!("{code} {phrase}{}", note.unwrap_or_default());
     let fault = fault(code, own, squid, reason.as_deref());
     match (status, fault) {
-        (StatusCode::PROXY_AUTHENTICATION_REQUIRED, _) => ProxyError::Login(said),
+        // tinyproxy answers 401.
+        (StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED, _) => {
+            ProxyError::Login(said)
+        }
         (_, Some(fault)) => ProxyError::Target { said, fault },
         (StatusCode::TOO_MANY_REQUESTS, None) => ProxyError::Failed(said),
         (status, None) if status.is_server_error() => ProxyError::Failed(said),
