@@ -196,7 +196,7 @@ async fn only_what_the_endpoint_did_is_charged_to_it() {
         let error = failed(&right, &receiver.url("/")).await;
         assert!(matches!(error, RequestError::Proxy(_)), "{kind:?} {error:?}");
         let problem = right.proxy_problem().expect("it is known");
-        assert!(problem.why.contains("connection refused"), "{problem:?}");
+        assert!(problem.why.contains("onnection refused"), "{problem:?}");
         proxy.start_again().await;
         eventually(async || match try_send(&right, &receiver.url("/")).await {
             Ok(answer) => holds(answer.accepted, format!("{answer:?}")),
