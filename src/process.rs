@@ -58,7 +58,9 @@ pub async fn run(
 ) -> Result<(), StartError> {
     let services = Services::open(settings).await?;
     let (tracer, sender) = traces(&services.settings)?.unzip();
-    let pool = roles.contains(&Role::Worker).then(|| webhooks(&services, tracer)).transpose()?;
+    let endpoints = Endpoints::new(&services.settings.endpoint).map_err(StartError::Endpoints)?;
+    let webhooks = || webhooks(&services, endpoints.clone(), tracer);
+    let pool = roles.contains(&Role::Worker).then(webhooks).transpose()?;
     let sources = roles.contains(&Role::Source).then(|| sources(&services, stop.clone()));
     // Boxed, or every future that runs a process is as large as this one.
     let sources = sources.transpose()?.map(Box::pin);
@@ -75,7 +77,7 @@ pub async fn run(
             tasks: api_tasks.clone(),
             stop: api_stop.clone(),
         };
-        let (address, serving) = server(&services, process).await?;
+        let (address, serving) = server(&services, endpoints, process).await?;
         dashboard = Some(address);
         api_tasks.spawn(serving);
         if pool.is_none() {
@@ -112,8 +114,11 @@ fn traces(settings: &Settings) -> Result<Option<(Tracer, Sender)>, StartError> {
     Ok(Some(traces::open(collector, &resource, traces.sample_percent)))
 }
 
-fn webhooks(services: &Services, tracer: Option<Tracer>) -> Result<Pool, StartError> {
-    let endpoints = Endpoints::new(&services.settings.endpoint).map_err(StartError::Endpoints)?;
+fn webhooks(
+    services: &Services,
+    endpoints: Endpoints,
+    tracer: Option<Tracer>,
+) -> Result<Pool, StartError> {
     let endpoints = endpoints
         .with_payloads(services.settings.attempts.payload_rule())
         .with_max_message(services.settings.worker.max_event_bytes);
@@ -206,11 +211,11 @@ fn is_ready(dashboard: Option<SocketAddr>) {
 /// The server of API and dashboard, and its address. It listens already.
 async fn server(
     services: &Services,
+    endpoints: Endpoints,
     process: Process,
 ) -> Result<(SocketAddr, impl Future<Output = ()> + use<>), StartError> {
     let stored_tokens = services.store.tokens().await.map_err(StartError::Store)?;
     let (address, listener) = listen(&services.settings.api, &stored_tokens).await?;
-    let endpoints = Endpoints::new(&services.settings.endpoint).map_err(StartError::Endpoints)?;
     let stop = process.stop.clone();
     let app = App::new(services.clone(), endpoints, stored_tokens, process);
     let router = api::router(Arc::clone(&app));

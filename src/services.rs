@@ -10,8 +10,12 @@ use crate::{
 };
 use homing_broker::{Broker, settings::BrokerSettings, topology::Topology};
 use homing_delivery::{
-    archive::Archive, circuits::CircuitBreakers, endpoint::EndpointSetupError, parking::Parking,
-    settings::Schedules, worker::Subscriptions,
+    archive::Archive,
+    circuits::CircuitBreakers,
+    endpoint::{EndpointSetupError, Policy},
+    parking::Parking,
+    settings::Schedules,
+    worker::Subscriptions,
 };
 use homing_domain::{audit::Actor, settings::SettingsError};
 use homing_livestream::SourceAdmin;
@@ -125,6 +129,7 @@ impl Services {
         settings: Settings,
     ) -> Result<Self, StartError> {
         let schedules = settings.schedule.schedules().map_err(StartError::Settings)?;
+        let policy = Policy::new(&settings.endpoint).map_err(StartError::Endpoints)?;
         let topology = Topology::new(&settings.broker.prefix, schedules.waits())
             .with_slots(settings.source.slots())
             .with_held_queues(settings.held.queues)
@@ -143,7 +148,7 @@ impl Services {
         let subscriptions = Arc::new(Subscriptions::new(of_store()));
         let parking = Parking::new(broker.clone(), of_store(), settings.parking.bounds());
         Ok(Self {
-            registry: Registry::new(of_store(), broker.clone(), schedules.clone()),
+            registry: Registry::new(of_store(), broker.clone(), schedules.clone(), policy),
             parking: parking.clone(),
             archive: Archive::new(of_store(), broker.clone()),
             circuits: CircuitBreakers::new(of_store(), broker.clone()),

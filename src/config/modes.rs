@@ -34,6 +34,7 @@ impl Settings {
         }
         files.push(self.store.encryption_key_file.clone().into());
         files.push(self.endpoint.client_key_file.clone().into());
+        files.push(self.endpoint.proxy_login_file.clone().into());
         let streams = self.source.livestream.values();
         files.extend(streams.map(|stream| stream.client_secret_file.clone()));
         let loose = |file: PathBuf| {

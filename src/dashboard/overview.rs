@@ -192,6 +192,7 @@ fn attention(overview: &Overview) -> Vec<Attention> {
         costly(overview, &mut found);
         expiring(overview, &mut found);
         workers(overview, &mut found);
+        problems(overview, &mut found);
         circuits(overview, &mut found);
     }
     queues(overview, &mut found);
@@ -260,6 +261,16 @@ fn workers(overview: &Overview, found: &mut Vec<Attention>) {
         let why = "Probably killed. Other workers took over its deliveries.".to_owned();
         found.push(Attention::wait(what, why));
     }
+}
+
+/// Reasons for which workers make no attempts.
+fn problems(overview: &Overview, found: &mut Vec<Attention>) {
+    let alive = overview.workers.iter().filter(|worker| worker.alive);
+    let all: Vec<_> = alive.filter_map(|worker| worker.report.problem.as_ref()).collect();
+    let Some(why) = all.first() else { return };
+    let (one, several) = ("worker makes no attempts", "workers make no attempts");
+    let what = words::count(as_u64(all.len()), one, several);
+    found.push(Attention::bad(what, format!("Deliveries wait, uncharged: {why}.")));
 }
 
 fn circuits(overview: &Overview, found: &mut Vec<Attention>) {

@@ -15,7 +15,9 @@ use homing_domain::{
     filter::Connector,
     id::SubscriptionId,
     signature::SigningSecret,
-    subscription::{AuthToken, Authentication, ClientCertificate, Subscription, WorkfrontForm},
+    subscription::{
+        AuthToken, Authentication, ClientCertificate, Draft, Subscription, WorkfrontForm,
+    },
     text::Word,
 };
 use homing_store::Damaged;
@@ -51,6 +53,10 @@ pub struct View {
     pub schedule: Option<String>,
     /// Requests per second.
     pub rate_limit: Option<u32>,
+    /// The deadline of one attempt; null: `endpoint.deadline`.
+    pub deadline: Option<String>,
+    /// Requests at a time.
+    pub max_concurrency: Option<u32>,
     /// A note for operators.
     pub description: Option<String>,
     /// Workfront's form, if events are sent in it.
@@ -60,6 +66,9 @@ pub struct View {
     /// because its filters cost too much; RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filters_over_budget: Option<String>,
+    /// The reason why the settings do not allow to call the URL: its attempts fail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_called: Option<String>,
     /// RFC 3339.
     pub created: String,
     /// RFC 3339.
@@ -122,9 +131,12 @@ impl From<&Subscription> for View {
             headers: spec.headers.keys().map(|name| (name.clone(), MASK)).collect(),
             schedule: spec.schedule.clone(),
             rate_limit: spec.rate_limit.map(NonZeroU32::get),
+            deadline: spec.deadline.map(Draft::written_deadline),
+            max_concurrency: spec.max_concurrency.map(NonZeroU32::get),
             description: spec.description.clone(),
             workfront: spec.workfront.clone(),
             filters_over_budget: None,
+            not_called: None,
             created: subscription.created.to_string(),
             updated: subscription.updated.to_string(),
         }
@@ -165,9 +177,12 @@ impl View {
             headers: draft.headers.keys().map(|name| (name.clone(), MASK)).collect(),
             schedule: draft.schedule.clone(),
             rate_limit: draft.rate_limit,
+            deadline: draft.deadline.clone(),
+            max_concurrency: draft.max_concurrency,
             description: draft.description.clone(),
             workfront: draft.workfront.clone(),
             filters_over_budget: None,
+            not_called: None,
             created: damaged.created.to_string(),
             updated: damaged.updated.to_string(),
         }
@@ -175,7 +190,7 @@ impl View {
 }
 
 impl Registry {
-    /// Views of `subscriptions`, with the reports of workers.
+    /// Views of `subscriptions`, with the reports of workers and what the settings refuse.
     ///
     /// # Errors
     ///
@@ -185,6 +200,7 @@ impl Registry {
         let seen: HashMap<_, _> = costly.iter().map(|one| (one.subscription, one.seen)).collect();
         let view = |subscription: &Subscription| View {
             filters_over_budget: seen.get(&subscription.id).map(ToString::to_string),
+            not_called: self.policy.check(&subscription.spec.url).err().map(|it| it.to_string()),
             ..View::from(subscription)
         };
         Ok(subscriptions.iter().map(view).collect())

@@ -114,6 +114,9 @@ pub struct WorkerReport {
     /// True if it runs replays of the archive; `None`: its version sends what was replayed without
     /// `x-homing-replay`.
     pub runs_replays: Option<bool>,
+    /// The reason why it makes no attempts now, or not all: the proxy fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 impl WorkerReport {
@@ -255,6 +258,7 @@ mod tests {
     fn a_worker_is_alive_while_it_reports() {
         let report = WorkerReport {
             runs_replays: None,
+            problem: None,
             id: Uuid::nil(),
             host: "h".to_owned(),
             pid: 1,

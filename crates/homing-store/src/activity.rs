@@ -135,6 +135,7 @@ struct WorkerRow {
     seen_ms: i64,
     in_flight: i64,
     runs_replays: Option<i64>,
+    problem: Option<String>,
 }
 
 impl WorkerRow {
@@ -149,6 +150,7 @@ impl WorkerRow {
             seen_ms: UnixMillis::new(self.seen_ms),
             in_flight: u32::try_from(self.in_flight).unwrap_or(u32::MAX),
             runs_replays: self.runs_replays.map(|runs| runs != 0),
+            problem: self.problem,
         })
     }
 }
@@ -258,7 +260,8 @@ impl<B: Backend> ActivityStore for SqlStore<B> {
                 .bind(report.seen_ms.get())
                 .bind(i64::from(report.in_flight))
                 .bind(requests_column(requests)?)
-                .bind(report.runs_replays.map(i64::from));
+                .bind(report.runs_replays.map(i64::from))
+                .bind(report.problem.as_deref());
             worker.execute(&mut transaction).await?;
             for minute in minutes {
                 let row = sql(REPORT_MINUTE).bind(minute.start_ms.get()).bind(&id);

@@ -56,6 +56,7 @@ mod publications;
 mod replay_row;
 mod replays;
 mod row;
+mod row_values;
 mod schema;
 mod sealed;
 pub mod settings;

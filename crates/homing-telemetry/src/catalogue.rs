@@ -147,6 +147,11 @@ pub const METRICS: [Metric; 46] = [
         "Time until the first client certificate of a subscription expires, negative afterwards; all processes see the same. NaN: there is none.",
     ),
     gauge(
+        "homing_proxy_up",
+        &[],
+        "1 if the proxy of endpoint.proxy works, as far as the requests of this process show; 0 if not. NaN: there is none.",
+    ),
+    gauge(
         "homing_queue_consumers",
         &["queue"],
         "Consumers of a queue; of the primary queue, the workers alive.",

@@ -82,6 +82,11 @@ pub fn workers_wanted(count: u32) {
     gauge!("homing_workers_wanted").set(f64::from(count));
 }
 
+/// Sets the state of the proxy for endpoints; `None`: there is none.
+pub fn proxy_up(is_up: Option<bool>) {
+    gauge!("homing_proxy_up").set(is_up.map_or(f64::NAN, |is_up| f64::from(u8::from(is_up))));
+}
+
 /// Sets the state of a connection to the broker.
 pub fn broker_connected(link: &'static str, is_connected: bool) {
     gauge!("homing_broker_connected", "link" => link).set(f64::from(u8::from(is_connected)));

@@ -89,6 +89,7 @@ pub(super) async fn ready(State(app): State<AppState>) -> Response {
     warnings.extend(unreadable(&app).await);
     warnings.extend(archive(&app, &parts).await);
     warnings.extend(unconsumed(&app, &parts).await);
+    warnings.extend(proxy(&app));
 
     let not_ready: Vec<_> = parts
         .iter()
@@ -206,6 +207,15 @@ async fn unconsumed(app: &App, parts: &[Part]) -> Option<String> {
         )),
         Ok(Err(_)) | Err(_) => Some("the consumers of shards are not known".to_owned()),
     }
+}
+
+/// The proxy for endpoints, if it fails. Deliveries wait for it, and other processes would not do
+/// better.
+fn proxy(app: &App) -> Option<String> {
+    app.endpoints.proxy_problem().map(|problem| {
+        let since = problem.since;
+        format!("the proxy of `endpoint.proxy` fails since {since}; `homing status` says more")
+    })
 }
 
 fn is_broker_ready(parts: &[Part]) -> bool {

@@ -81,6 +81,8 @@ async fn measure_store(app: &App) {
     let own = first.and_then(|first| first.first().map(|it| it.expires));
     let expires = own.into_iter().chain(app.endpoints.certificate_expires()).min();
     metrics::client_certificate_expires(expires, clock::now());
+    let has_proxy = app.endpoints.has_proxy();
+    metrics::proxy_up(has_proxy.then(|| app.endpoints.proxy_problem().is_none()));
 }
 
 /// A scaler acts by it, so it is never unknown once it was known: it would take that as a number.

@@ -119,6 +119,9 @@ fn workers(overview: &Overview, output: &mut Output<'_>) -> Result<(), Failure> 
             format!("silent for {silent}, probably dead")
         };
         output.line(format_args!("worker  {} process {}: {state}", report.host, report.pid))?;
+        if let Some(problem) = report.problem.as_ref().filter(|_| worker.alive) {
+            output.line(format_args!("problem of process {}: {problem}", report.pid))?;
+        }
     }
     let more = overview.workers.len().saturating_sub(WORKERS_NAMED);
     if more > 0 { output.line(format_args!("worker  and {more} more")) } else { Ok(()) }

@@ -44,6 +44,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "url", "topic", "filter", "filter_connector", "auth_token", "auth_token_file",
         "basic", "basic_file", "client_certificate", "client_key", "header", "schedule", "rate_limit", "description", "unsigned",
+        "deadline", "max_concurrency",
         "secret_file", "signature_scheme",
     ])]
     from: Option<String>,

@@ -54,6 +54,12 @@ pub(in crate::cli) struct Fields {
     /// Requests per second that the endpoint takes from all workers
     #[arg(long, value_name = "NUMBER")]
     rate_limit: Option<u32>,
+    /// Deadline of one attempt, a minute at most: 30s
+    #[arg(long, value_name = "TIME")]
+    deadline: Option<String>,
+    /// Requests at a time, from all workers
+    #[arg(long, value_name = "NUMBER")]
+    max_concurrency: Option<u32>,
     /// A note for operators
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -120,6 +126,8 @@ impl Fields {
             ("headers", (!headers.is_empty()).then(|| headers.into())),
             ("schedule", self.schedule.map(Value::from)),
             ("rate_limit", self.rate_limit.map(Value::from)),
+            ("deadline", self.deadline.map(Value::from)),
+            ("max_concurrency", self.max_concurrency.map(Value::from)),
             ("description", self.description.map(Value::from)),
             ("secrets", secrets.map(Value::from)),
         ];
@@ -209,7 +217,7 @@ mod tests {
         insta::assert_snapshot!(error("nothing"), @"`subscription`: this is not JSON: expected ident at line 1 column 2");
         insta::assert_snapshot!(error(r#"{"url":"x","topics":["#), @"`subscription`: this is not JSON: EOF while parsing a list at line 1 column 21");
         insta::assert_snapshot!(error(r#"{"url":"x","topics":"t"}"#), @r#"`topics`: invalid type: string "t", expected a list at line 1 column 23"#);
-        insta::assert_snapshot!(error(r#"{"url":"x","topics":["t"],"filter":[]}"#), @"`filter`: unknown field `filter`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `authentication`, `client_certificate`, `secrets`, `signature_scheme`, `headers`, `schedule`, `rate_limit`, `description`, `workfront` at line 1 column 34");
+        insta::assert_snapshot!(error(r#"{"url":"x","topics":["t"],"filter":[]}"#), @"`filter`: unknown field `filter`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `authentication`, `client_certificate`, `secrets`, `signature_scheme`, `headers`, `schedule`, `rate_limit`, `deadline`, `max_concurrency`, `description`, `workfront` at line 1 column 34");
         insta::assert_snapshot!(error(r#"{"url":"x","topics":["t"]} {}"#), @"`subscription`: trailing characters at line 1 column 28");
     }
 

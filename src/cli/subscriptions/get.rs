@@ -100,6 +100,7 @@ pub(super) async fn run(
         return Ok(Exit::Done);
     }
     let none = || "none".to_owned();
+    let limits = limits(&view);
     let fields = [
         ("id", view.id.to_string()),
         ("url", view.url),
@@ -112,6 +113,7 @@ pub(super) async fn run(
                 None => "the default".to_owned(),
             }),
         ),
+        ("limits", limits),
         ("signed", signed(&view.secrets)),
         ("auth token", view.auth_token.unwrap_or_else(none)),
         ("basic", view.authentication.as_ref().map(basic).unwrap_or_default()),
@@ -119,6 +121,7 @@ pub(super) async fn run(
         ("headers", view.headers.into_keys().collect::<Vec<_>>().join(", ")),
         ("description", view.description.unwrap_or_default()),
         ("problem", view.filters_over_budget.as_deref().map(over_budget).unwrap_or_default()),
+        ("not called", view.not_called.unwrap_or_default()),
         ("created", view.created),
         ("updated", view.updated),
     ];
@@ -130,6 +133,15 @@ pub(super) async fn run(
 
 fn over_budget(last: &str) -> String {
     format!("its filters cost too much: events are parked for it, the last at {last}")
+}
+
+fn limits(view: &View) -> String {
+    let limits = [
+        view.rate_limit.map(|limit| format!("{limit} requests a second")),
+        view.max_concurrency.map(|limit| format!("{limit} at a time")),
+        view.deadline.as_ref().map(|deadline| format!("{deadline} for each")),
+    ];
+    limits.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn signed(secrets: &[SecretView]) -> String {

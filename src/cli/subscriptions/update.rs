@@ -40,7 +40,7 @@ pub(in crate::cli) struct Arguments {
     keep_secrets: bool,
 }
 
-const CLEARABLE: [&str; 8] = [
+const CLEARABLE: [&str; 10] = [
     "filters",
     "auth_token",
     "authentication",
@@ -48,6 +48,8 @@ const CLEARABLE: [&str; 8] = [
     "headers",
     "schedule",
     "rate_limit",
+    "deadline",
+    "max_concurrency",
     "description",
 ];
 

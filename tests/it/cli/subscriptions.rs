@@ -49,16 +49,23 @@ fn what_is_named_is_changed_and_a_secret_is_rotated_without_a_gap() {
     let home = Home::new();
     let add =
         ["subscriptions", "create", "--url", "https://example.com/hook", "--topic", "order.*"];
-    let made = home.run(&[&add[..], &["--rate-limit", "5", "--json"][..]].concat()).json();
+    let limits = ["--rate-limit", "5", "--deadline", "30s", "--max-concurrency", "2", "--json"];
+    let made = home.run(&[&add[..], &limits].concat()).json();
     let id = made["id"].as_str().unwrap();
     let change = |flags: &[&str]| home.run(&[&["subscriptions", "update", id][..], flags].concat());
 
+    let shown = home.run(&["subscriptions", "get", id]).done();
+    assert!(shown.contains("5 requests a second, 2 at a time, 30s for each\n"), "{shown}");
     let answer = change(&["--topic", "refund.#", "--description", "new", "--clear", "rate_limit"]);
     assert_eq!(answer.done(), format!("updated {id}\n"));
     let shown = home.run(&["subscriptions", "get", id, "--json"]).json();
     assert_eq!(shown["topics"], serde_json::json!(["refund.#"]));
     assert_eq!(shown["url"], "https://example.com/hook");
     assert_eq!((&shown["description"], &shown["rate_limit"]), (&"new".into(), &Value::Null));
+    assert_eq!((&shown["deadline"], &shown["max_concurrency"]), (&"30s".into(), &2.into()));
+    change(&["--clear", "deadline", "--clear", "max_concurrency"]).done();
+    let shown = home.run(&["subscriptions", "get", id, "--json"]).json();
+    assert_eq!((&shown["deadline"], &shown["max_concurrency"]), (&Value::Null, &Value::Null));
 
     let rotate =
         |flags: &[&str]| home.run(&[&["subscriptions", "rotate-secret", id][..], flags].concat());

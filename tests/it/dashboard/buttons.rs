@@ -34,8 +34,12 @@ async fn a_subscription_is_made_changed_tried_out_and_removed() {
     browser.see("main", "****long").await;
     browser.follow("#edit").await;
     browser.fill("#rate_limit", "5").await;
+    browser.fill("#max_concurrency", "2").await;
+    browser.fill("#deadline", "30s").await;
     browser.follow("#save").await;
     browser.see("main", "5 per second").await;
+    browser.see("main", "2 at most").await;
+    browser.see("main", "30s").await;
     browser.see("main", "****long").await;
 
     browser.follow("#test").await;

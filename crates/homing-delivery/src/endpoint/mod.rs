@@ -3,11 +3,13 @@
 //! [`Endpoints::attempt`] makes one HTTP request for a delivery and reports what the endpoint did.
 //! It guarantees:
 //!
-//! - an end at `endpoint.deadline`, whatever the endpoint does;
+//! - an end at `endpoint.deadline`, or that of the subscription, whatever the endpoint does; through
+//!   a proxy that does not answer, up to half of `endpoint.connect_deadline` later;
 //! - at most `endpoint.max_response_bytes` bytes of its response in memory;
 //! - one request, never redirected, and resent at once only if the endpoint provably did not
 //!   process it, or if a reused connection ended before its answer began;
-//! - no connection to an address that may not be called, however it is spelled or resolved;
+//! - no connection to an address that may not be called, however it is spelled or resolved, nor to
+//!   a URL that `policy` refuses;
 //! - no outcome without the endpoint's action: what *homing* cannot do is a [`RequestError`];
 //! - an answer with a readable status counts by it, whatever its other lines are.
 //!
@@ -16,9 +18,9 @@
 //!
 //! `address` decides which addresses may be called, `resolve` enforces it and `dns` looks names up,
 //! within `places`. `request` builds (and `rehearse` does so before there is an event), `client`
-//! sends, over a `connection` that `pool` keeps, and resends where `resend` allows it; `identities`
-//! has a client for each client certificate. `classify`
-//! reads the answer, `describe` describes errors. `payload` makes what is kept of an attempt, without
+//! sends, over a `connection` that `dial` opens and `pool` keeps (`reuse` has the rules), and resends
+//! where `resend` allows it; `identities` has a client for each client certificate, `proxy` the way
+//! through a proxy. `classify` reads the answer, `describe` describes errors. `payload` makes what is kept of an attempt, without
 //! `secrets`.
 
 use std::{cell::LazyCell, sync::Arc, time::Duration};
@@ -33,17 +35,19 @@ use crate::settings::EndpointSettings;
 use homing_domain::{
     delivery::Delivery,
     outcome::{Obstacle, Outcome, Phase},
-    payload::Payload,
     subscription::{Subscription, certificate_expiry},
     time::UnixMillis,
+    url::EndpointUrl,
 };
 
 mod address;
+mod attempted;
 mod resend;
 mod classify;
 mod client;
 mod collector;
 mod connection;
+mod dial;
 mod dns;
 mod error;
 mod first_bytes;
@@ -51,10 +55,13 @@ mod identities;
 mod management;
 mod payload;
 mod places;
+mod policy;
 mod pool;
+mod proxy;
 mod rehearse;
 mod request;
 mod resolve;
+mod reuse;
 mod secrets;
 mod sweeping;
 mod tls;
@@ -63,22 +70,27 @@ mod describe;
 #[cfg(test)]
 mod tests;
 
+use attempted::bounded;
 use client::{BoxError, Client, SendError};
-use connection::{Answer, Failed};
+use connection::Answer;
 use describe::{describe, refused_certificate};
 use dns::Dns;
 use identities::Identities;
 use payload::AnswerRead;
 use pool::Host;
+use proxy::Proxy;
 use secrets::{Secrets, without_query};
 use tls::common_identity;
 
 pub use address::{allowed, literal};
+pub use attempted::Attempted;
 pub use classify::retry_after;
 pub use collector::{Collector, CollectorError};
 pub use error::RequestError;
 pub use management::{Management, ManagementError, Policed};
 pub use payload::PayloadRule;
+pub use policy::{NotCalled, Policy};
+pub use proxy::ProxyProblem;
 pub use rehearse::rehearse;
 pub use tls::{EndpointSetupError, tls};
 
@@ -89,29 +101,13 @@ pub struct Endpoints {
     client: Client,
     identities: Arc<Identities>,
     networks: Arc<[IpNet]>,
+    policy: Policy,
     deadline: Duration,
+    connect_deadline: Duration,
     max_response_bytes: usize,
     max_message_bytes: usize,
     payloads: PayloadRule,
     certificate_expires: Option<UnixMillis>,
-}
-
-/// The result of one attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempted {
-    /// The endpoint's action.
-    pub outcome: Outcome,
-    /// The HTTP status, if there was one; also that of an answer that was not complete in time.
-    pub status: Option<u16>,
-    /// The part of the response's body that was read, at most `endpoint.max_response_bytes` bytes;
-    /// where it repeats a secret of the request, that is masked.
-    pub response: Bytes,
-    /// The reason for an incomplete answer, the target of a redirect, or advice about a client
-    /// certificate that was refused, as text for operators.
-    /// Bounded, without the URL.
-    pub cause: Option<String>,
-    /// The request and the answer, if they are to be kept.
-    pub payload: Option<Arc<Payload>>,
 }
 
 /// A request: everything that it is built from.
@@ -138,7 +134,8 @@ impl Endpoints {
         let networks: Arc<[IpNet]> =
             settings.networks().map_err(EndpointSetupError::Settings)?.into();
         let resolver = resolve::Resolver::new(Arc::clone(&networks), names(settings)?);
-        let client = Client::new(settings, resolver)?;
+        let proxy = Proxy::of(settings, &resolver)?;
+        let client = Client::new(settings, resolver, proxy)?;
         let common = common_identity(settings)?;
         let certificate = common.as_ref().and_then(|identity| identity.cert.first());
         Ok(Self {
@@ -146,7 +143,9 @@ impl Endpoints {
             identities: Identities::new(client.clone()),
             client: common.map_or_else(|| client.clone(), |identity| client.as_identity(identity)),
             networks,
+            policy: Policy::new(settings)?,
             deadline: settings.deadline,
+            connect_deadline: settings.connect_deadline,
             max_response_bytes: settings.max_response_bytes,
             max_message_bytes: usize::MAX,
             payloads: PayloadRule::default(),
@@ -157,6 +156,18 @@ impl Endpoints {
     #[must_use]
     pub fn certificate_expires(&self) -> Option<UnixMillis> {
         self.certificate_expires
+    }
+
+    /// True if endpoints are called through a proxy, some of them at least.
+    #[must_use]
+    pub fn has_proxy(&self) -> bool {
+        self.client.proxy().is_some()
+    }
+
+    /// The failure of the proxy, while there is one, as far as these requests have shown it.
+    #[must_use]
+    pub fn proxy_problem(&self) -> Option<ProxyProblem> {
+        self.client.proxy()?.problem()
     }
 
     /// The same, with payloads of attempts in their results.
@@ -176,7 +187,7 @@ impl Endpoints {
     ///
     /// # Errors
     ///
-    /// [`RequestError`]: the endpoint received nothing.
+    /// [`RequestError`]: the endpoint received nothing, or the proxy failed meanwhile.
     ///
     /// # Cancel safety
     ///
@@ -190,17 +201,15 @@ impl Endpoints {
         now: UnixMillis,
     ) -> Result<Attempted, RequestError> {
         let sent = Sent { delivery, subscription, now };
-        if let Some(address) = address::literal(subscription.spec.url.url())
-            && !allowed(address, &self.networks)
-        {
-            let refused = resolve::ResolveError::NotAllowed(address);
+        if let Some(refused) = self.refused(&subscription.spec.url) {
             let kind = Obstacle::AddressNotAllowed;
-            let attempted = Attempted::silent(Outcome::Unreachable { kind }, &refused);
+            let attempted = Attempted::silent(Outcome::Unreachable { kind }, refused.as_ref());
             return Ok(self.unanswered(attempted, &sent));
         }
         // One deadline for the exchange as a whole: an endpoint that sends a byte a second holds
         // its permit no longer than one that sends none.
-        let deadline = Instant::now() + self.deadline;
+        let own = subscription.spec.deadline.map(|own| own.max(self.connect_deadline));
+        let deadline = Instant::now() + own.unwrap_or(self.deadline);
         let build = || self.build(&sent);
         let certificate = subscription.spec.client_certificate.as_ref();
         let own = certificate.map(|certificate| self.identities.client(certificate)).transpose();
@@ -221,6 +230,16 @@ impl Endpoints {
             Err(SendError::Failed(failed)) => Attempted::unread(*failed, now),
         };
         Ok(self.unanswered(attempted?, &sent))
+    }
+
+    /// The reason why `url` is not called, if that needs no lookup.
+    fn refused(&self, url: &EndpointUrl) -> Option<BoxError> {
+        if let Err(refused) = self.policy.check(url) {
+            return Some(refused.into());
+        }
+        let address = address::literal(url.url())?;
+        let is_refused = !allowed(address, &self.networks);
+        is_refused.then(|| resolve::ResolveError::NotAllowed(address).into())
     }
 
     fn build(&self, sent: &Sent<'_>) -> Result<Request<Full<Bytes>>, RequestError> {
@@ -331,37 +350,4 @@ fn moved(status: StatusCode, headers: &HeaderMap) -> Option<String> {
         "it redirects to {address}, which is not followed; change the subscription's URL to \
          the one that it ends at"
     ))
-}
-
-fn bounded(text: String) -> String {
-    const MAX_CHARS: usize = 300;
-    match text.char_indices().nth(MAX_CHARS) {
-        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned(),
-        None => text,
-    }
-}
-
-impl Attempted {
-    /// There was no complete answer, because of `cause`.
-    fn silent(outcome: Outcome, cause: &(dyn std::error::Error + 'static)) -> Self {
-        let cause = Some(bounded(describe(cause)));
-        let (status, response) = (outcome.status(), Bytes::new());
-        Self { outcome, status, response, cause, payload: None }
-    }
-
-    /// There was no complete answer; `error` decides if that is an outcome.
-    fn failed(error: BoxError) -> Result<Self, RequestError> {
-        let error = classify::endpoint_error(error)?;
-        Ok(Self::silent(classify::failure(error.as_ref()), error.as_ref()))
-    }
-
-    /// There was no readable answer, but its status may be known.
-    fn unread(failed: Failed, now: UnixMillis) -> Result<Self, RequestError> {
-        if let Some(tls) = failed.tls {
-            return Self::failed(tls.into());
-        }
-        let Some(status) = failed.status else { return Self::failed(failed.error.into()) };
-        let outcome = classify::outcome_of(status, &HeaderMap::new(), now);
-        Ok(Self::silent(outcome, &failed.error))
-    }
 }

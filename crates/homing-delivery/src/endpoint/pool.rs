@@ -23,7 +23,8 @@ use tokio::time::Instant;
 
 use super::{
     client::ConnectError,
-    connection::{Connection, Http1, Http2, MAX_IDLE},
+    connection::{Connection, Http1, Http2},
+    reuse::MAX_IDLE,
     sweeping::Sweeping,
 };
 

@@ -67,7 +67,9 @@ fn refused(error: &RequestError, subscription: &Subscription) -> FieldError {
         | RequestError::TooLarge { .. }
         | RequestError::Unsendable(_)
         | RequestError::Resources(_)
-        | RequestError::Lookup(_) => FieldError::new("subscription", error),
+        | RequestError::Lookup(_)
+        | RequestError::Proxy(_)
+        | RequestError::ProxyRefuses(_) => FieldError::new("subscription", error),
     }
 }
 
