@@ -60,7 +60,7 @@ pub(super) async fn list(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let ListArguments { state, limit, after } = arguments;
-    let page = CircuitPage { state, after, limit };
+    let page = CircuitPage { state, after, limit, ..CircuitPage::default() };
     // Counting connects to the broker, which declares what is missing there.
     globals::remember_queues(services).await.map_err(Failure::Store)?;
     let listing = services.circuits.views(&page).await.map_err(Failure::Store)?;

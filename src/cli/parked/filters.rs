@@ -1,5 +1,7 @@
 //! The flags that select parked messages.
 
+use std::collections::BTreeSet;
+
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::cli::{failure::Failure, words};
@@ -8,6 +10,7 @@ use homing_domain::{
     clock,
     error_group::ErrorId,
     id::{DeliveryId, SubscriptionId},
+    status_range::StatusRange,
     time::UnixMillis,
     topic::TopicPattern,
     url::EndpointUrl,
@@ -41,9 +44,9 @@ pub(super) struct Filters {
     /// To this URL
     #[arg(long)]
     url: Option<EndpointUrl>,
-    /// With this HTTP status at the last attempt
-    #[arg(long, value_parser = clap::value_parser!(u16).range(100..=999))]
-    status: Option<u16>,
+    /// With this HTTP status at the last attempt, or one of this class: 503, or 5xx
+    #[arg(long)]
+    status: Option<StatusRange>,
     /// Parked for this error of an attempt: ID of `homing errors`
     #[arg(long, value_name = "ID")]
     error: Option<ErrorId>,
@@ -64,6 +67,7 @@ impl Filters {
         let now = clock::now();
         Ok(Selection {
             id: self.id,
+            ids: BTreeSet::new(),
             reason: self.reason,
             subscription: self.subscription,
             topic: self.topic,
