@@ -4,7 +4,7 @@ use homing_domain::{
     history::TopicSeen,
     id::{DeliveryId, EventId},
 };
-use homing_store::{HistoryBatch, Page, Store, StoreError};
+use homing_store::{HistoryBatch, Page, StoreError};
 use uuid::Uuid;
 
 use super::{
