@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     config::Settings,
     history::{History, Topics},
-    overview::StatusService,
+    overview::{BrokenEndpoints, StatusService},
     registry::Registry,
 };
 use homing_broker::{Broker, settings::BrokerSettings, topology::Topology};
@@ -93,6 +93,8 @@ pub struct Services {
     pub topics: Topics,
     /// The status of the whole pool.
     pub status_service: StatusService,
+    /// Endpoints in trouble.
+    pub broken: BrokenEndpoints,
 }
 
 impl Services {
@@ -147,13 +149,15 @@ impl Services {
         let (source, of_store) = (&settings.source, || Arc::clone(&store));
         let subscriptions = Arc::new(Subscriptions::new(of_store()));
         let parking = Parking::new(broker.clone(), of_store(), settings.parking.bounds());
+        let history = History::new(of_store(), broker.clone(), parking.clone());
         Ok(Self {
             registry: Registry::new(of_store(), broker.clone(), schedules.clone(), policy),
-            parking: parking.clone(),
+            parking,
             archive: Archive::new(of_store(), broker.clone()),
             circuits: CircuitBreakers::new(of_store(), broker.clone()),
             source_admin: SourceAdmin::new(source.clone(), of_store(), broker.clone()),
-            history: History::new(of_store(), broker.clone(), parking),
+            broken: BrokenEndpoints::new(of_store(), history.clone()),
+            history,
             topics: Topics::new(of_store(), subscriptions.latest()),
             subscriptions,
             status_service: StatusService::new(

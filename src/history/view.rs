@@ -257,6 +257,13 @@ pub struct DeliveryTimeline {
 }
 
 impl DeliveryTimeline {
+    /// The outcome of its last attempt, if that failed.
+    #[must_use]
+    pub fn last_error(&self) -> Option<String> {
+        let last = self.attempts.iter().rev().find(|attempt| attempt.attempt.is_some())?;
+        (last.class != Class::Accepted).then(|| last.report())
+    }
+
     /// The number of its attempts that are known.
     #[must_use]
     pub fn attempts_made(&self) -> usize {

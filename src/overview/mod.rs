@@ -5,6 +5,7 @@
 //! and shows the rest. Store and broker are queried once a second at most, however many clients
 //! there are ([`StatusService`]).
 
+mod broken;
 mod certificates;
 mod costly;
 mod left_over;
@@ -31,6 +32,7 @@ use homing_livestream::settings::SourceSettings;
 use homing_store::{Store, StoreError, UnsettledCounts};
 
 pub use self::{
+    broken::{Broken, BrokenEndpoint, BrokenEndpoints, MAX_PARKED, Trouble},
     certificates::ExpiringCertificateView,
     costly::CostlySubscription,
     left_over::{deletable, left_over_advice},

@@ -47,6 +47,7 @@ pub mod schedule;
 pub mod settings;
 pub mod signature;
 pub mod source;
+pub mod status_range;
 pub mod subscription;
 pub mod tally;
 pub mod text;

@@ -33,7 +33,8 @@ use super::{
 use homing_domain::{
     id::{DeliveryId, SubscriptionId},
     record::{Classes, Gap, Record, RecordId},
-    text::{parsed, parsed_by},
+    status_range::StatusRange,
+    text::parsed,
     time::UnixMillis,
     url::EndpointUrl,
 };
@@ -66,9 +67,9 @@ pub struct RecordFilter {
     /// Of one of these classes.
     #[serde(rename = "outcome", deserialize_with = "parsed")]
     pub classes: Option<Classes>,
-    /// Answered with this HTTP status.
-    #[serde(deserialize_with = "status")]
-    pub status: Option<u16>,
+    /// Answered with this HTTP status, or one of this class.
+    #[serde(deserialize_with = "parsed")]
+    pub status: Option<StatusRange>,
     /// Begun at or after this instant.
     #[serde(rename = "since_ms", deserialize_with = "parsed")]
     pub since: Option<UnixMillis>,
@@ -82,11 +83,6 @@ pub(super) fn normalised<'de, D: Deserializer<'de>>(
 ) -> Result<Option<String>, D::Error> {
     let url: Option<EndpointUrl> = parsed(deserializer)?;
     Ok(url.map(|url| url.as_str().to_owned()))
-}
-
-fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
-    let parse = |text: &str| text.parse().ok().filter(|status| (100..=999).contains(status));
-    parsed_by(deserializer, |text| parse(text).ok_or("a status, 100 to 999"))
 }
 
 /// A part of the log to read: the newest records first, by the instant at which they began.

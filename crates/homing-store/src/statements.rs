@@ -39,6 +39,11 @@ pub(super) const UPDATED: &str = "SELECT updated_ms FROM subscriptions WHERE id 
 pub(super) const BY_ID: &str = subscriptions!("id = $1");
 /// The empty text sorts before every id.
 pub(super) const BEHIND: &str = subscriptions!("id > $1 ORDER BY id LIMIT $2");
+/// Behind `$1`, at most `$2`, with what matches `$3` or an id that matches `$4`.
+pub(super) const WITH_TEXT: &str = subscriptions!(
+    "id > $1 AND (lower(url) LIKE $3 ESCAPE '\\' OR lower(topics) LIKE $3 ESCAPE '\\' \
+     OR lower(description) LIKE $3 ESCAPE '\\' OR id LIKE $4 ESCAPE '\\') ORDER BY id LIMIT $2"
+);
 pub(super) const TOTALS: &str = "SELECT number, filter_bytes FROM subscription_totals";
 /// Counts the totals that have drifted: 0 or 1.
 pub(super) const DRIFTED: &str = "\
@@ -83,14 +88,7 @@ pub(super) use circuit_columns;
 
 pub(super) const CIRCUIT: &str =
     concat!("SELECT ", circuit_columns!(), " FROM circuits WHERE url = $1");
-/// The empty text sorts before every URL.
-pub(super) const CIRCUITS_BEHIND: &str =
-    concat!("SELECT ", circuit_columns!(), " FROM circuits WHERE url > $1 ORDER BY url LIMIT $2");
-pub(super) const CIRCUITS_BEHIND_IN_STATE: &str = concat!(
-    "SELECT ",
-    circuit_columns!(),
-    " FROM circuits WHERE url > $1 AND state = $3 ORDER BY url LIMIT $2"
-);
+pub(super) const CIRCUIT_COLUMNS: &str = circuit_columns!();
 pub(super) const CIRCUITS_VERSION: &str = "SELECT version FROM versions WHERE name = 'circuits'";
 
 pub(super) const USED_KEYS: &str = "SELECT id FROM encryption_keys ORDER BY first_used_ms, id";

@@ -86,7 +86,7 @@ pub(super) async fn list(
     State(app): State<AppState>,
     Query(InState { state }, Paging { after, limit }): Query<InState, Paging<String>>,
 ) -> Result<Json<Shown>, Problem> {
-    let page = CircuitPage { state, after, limit: limit.0 };
+    let page = CircuitPage { state, after, limit: limit.0, ..CircuitPage::default() };
     Ok(Json(app.services.circuits.views(&page).await?.into()))
 }
 

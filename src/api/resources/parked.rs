@@ -1,6 +1,6 @@
 //! `/v1/parked`: parked deliveries.
 
-use std::{fmt::Display, num::NonZeroU32};
+use std::{collections::BTreeSet, fmt::Display, num::NonZeroU32};
 
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,7 @@ use homing_delivery::{
 };
 use homing_domain::{
     id::{DeliveryId, SubscriptionId},
+    status_range::StatusRange,
     subscription::FieldError,
     text::{Word, parsed},
     time::UnixMillis,
@@ -107,7 +108,7 @@ pub(super) struct Excerpt {
         ("event" = Option<String>, Query, description = "Only this event"),
         ("delivery" = Option<DeliveryId>, Query, description = "Only the one that is sent with this `webhook-id`"),
         ("url" = Option<String>, Query, description = "Only to this URL"),
-        ("status" = Option<u16>, Query, minimum = 100, maximum = 999, description = "Only with this HTTP status at the last attempt"),
+        ("status" = Option<String>, Query, description = "Only with this HTTP status at the last attempt, or one of this class: `503` or `5xx`"),
         ("error" = Option<String>, Query, description = "Only what was parked for the error with this id, as `/v1/errors` has it"),
         ("text" = Option<String>, Query, min_length = 3, description = "Only with an event id that begins so, with this `webhook-id` or subscription, or with this in URL, topic, last outcome or the description of the subscription"),
         ("parked_after_ms" = Option<i64>, Query, description = "Only at or after this instant"),
@@ -177,6 +178,7 @@ impl BulkRequest {
     /// The selection; everything only if `all` is true.
     fn selection(self) -> Result<Selection, FieldError> {
         let selection = Selection {
+            ids: BTreeSet::new(),
             id: self.id.map(|id| id.parse()).transpose().map_err(wrong("id"))?,
             reason: self.reason,
             subscription: self.subscription,
@@ -184,7 +186,7 @@ impl BulkRequest {
             event: self.event,
             delivery: self.delivery.map(|id| id.parse()).transpose().map_err(wrong("delivery"))?,
             url: self.url.map(|url| normalised(&url)).transpose().map_err(wrong("url"))?,
-            status: self.status,
+            status: self.status.map(StatusRange::from),
             error: self.error.map(|id| id.parse()).transpose().map_err(wrong("error"))?,
             text: self.text,
             parked_after_ms: self.parked_after_ms,

@@ -18,6 +18,7 @@ use crate::history::{PageView, RecordView};
 use homing_domain::{
     clock,
     record::{Classes, RecordId},
+    status_range::StatusRange,
 };
 use homing_store::{RecordFilter, RecordPage};
 
@@ -61,9 +62,9 @@ pub(super) struct Arguments {
     #[arg(long, value_parser = PossibleValuesParser::new(Classes::names())
         .try_map(|word| word.parse::<Classes>()))]
     outcome: Option<Classes>,
-    /// Answered with this HTTP status
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(100..=999))]
-    status: Option<u16>,
+    /// Answered with this HTTP status, or one of this class: 503, or 5xx
+    #[arg(long, value_name = "STATUS")]
+    status: Option<StatusRange>,
     #[command(flatten)]
     begun: Period,
     #[command(flatten)]

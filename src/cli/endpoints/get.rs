@@ -61,7 +61,7 @@ pub(super) async fn list(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let ListArguments { state, limit, after } = arguments;
-    let page = CircuitPage { state, after, limit };
+    let page = CircuitPage { state, after, limit, ..CircuitPage::default() };
     let listing = target.endpoints(&page).await?;
     if output.json {
         output.document(&listing)?;

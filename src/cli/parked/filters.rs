@@ -1,5 +1,7 @@
 //! The flags that select parked messages.
 
+use std::collections::BTreeSet;
+
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap_complete::ArgValueCandidates;
 
@@ -9,6 +11,7 @@ use homing_domain::{
     clock,
     error_group::ErrorId,
     id::{DeliveryId, SubscriptionId},
+    status_range::StatusRange,
     time::UnixMillis,
     topic::TopicPattern,
     url::EndpointUrl,
@@ -44,9 +47,9 @@ pub(super) struct Filters {
     #[arg(long)]
     #[arg(add = ArgValueCandidates::new(complete::urls))]
     url: Option<EndpointUrl>,
-    /// With this HTTP status at the last attempt
-    #[arg(long, value_parser = clap::value_parser!(u16).range(100..=999))]
-    status: Option<u16>,
+    /// With this HTTP status at the last attempt, or one of this class: 503, or 5xx
+    #[arg(long)]
+    status: Option<StatusRange>,
     /// Parked for this error of an attempt: ID of `homing errors`
     #[arg(long, value_name = "ID")]
     error: Option<ErrorId>,
@@ -67,6 +70,7 @@ impl Filters {
         let now = clock::now();
         Ok(Selection {
             id: self.id,
+            ids: BTreeSet::new(),
             reason: self.reason,
             subscription: self.subscription,
             topic: self.topic,

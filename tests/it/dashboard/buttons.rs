@@ -100,10 +100,16 @@ async fn an_endpoint_is_disabled_enabled_and_sent_what_was_parked() {
     browser.go_until("/endpoints", &disable).await;
     browser.follow(&disable).await;
     browser.see("main", "frozen").await;
-    browser.follow("#enable").await;
+    browser.see("#undo", "Disabled: nothing is sent to it").await;
+    browser.follow("#undo button").await;
     browser.element("#disable").await;
+    browser.see("#undo", "Enabled").await;
     browser.follow("#disable").await;
     browser.element("#enable").await;
+    // The offer ends by itself.
+    browser.element("body:not(:has(#undo))").await;
+    browser.see("#life", "Its last changes").await;
+    assert_eq!(browser.count("#life rect").await, 3, "frozen, closed, frozen");
 
     let gone = scene.receiver.url("/gone");
     browser.go("/endpoints?state=frozen").await;

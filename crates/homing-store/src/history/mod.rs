@@ -198,7 +198,7 @@ pub trait HistoryStore {
 
 /// A row of `topics`.
 #[derive(sqlx_macros::FromRow)]
-struct TopicRow {
+pub(super) struct TopicRow {
     topic: String,
     first_ms: i64,
     last_ms: i64,
