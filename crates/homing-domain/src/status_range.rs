@@ -2,6 +2,8 @@
 
 use std::{fmt, ops::RangeInclusive, str::FromStr};
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
 /// `503`, or `5xx`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatusRange {
@@ -28,12 +30,6 @@ impl StatusRange {
     }
 }
 
-impl From<u16> for StatusRange {
-    fn from(status: u16) -> Self {
-        Self { first: status, last: status }
-    }
-}
-
 impl FromStr for StatusRange {
     type Err = StatusRangeError;
 
@@ -45,7 +41,38 @@ impl FromStr for StatusRange {
             return Ok(Self { first, last: first.saturating_add(99) });
         }
         let status: Option<u16> = text.parse().ok();
-        status.filter(|status| (100..=999).contains(status)).map(Self::from).ok_or(StatusRangeError)
+        let first = status.filter(|status| (100..=999).contains(status)).ok_or(StatusRangeError)?;
+        Ok(Self { first, last: first })
+    }
+}
+
+/// One status is a number, a class a text.
+impl Serialize for StatusRange {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.first == self.last {
+            serializer.serialize_u16(self.first)
+        } else {
+            serializer.collect_str(self)
+        }
+    }
+}
+
+/// Of a number or a text.
+impl<'de> Deserialize<'de> for StatusRange {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Given {
+            Number(u16),
+            Text(String),
+        }
+        let text = match Given::deserialize(deserializer)
+            .map_err(|_| D::Error::custom(StatusRangeError))?
+        {
+            Given::Number(number) => number.to_string(),
+            Given::Text(text) => text,
+        };
+        text.parse().map_err(D::Error::custom)
     }
 }
 

@@ -41,7 +41,7 @@ const fn histogram(name: &'static str, labels: Labels, help: &'static str) -> Me
 }
 
 /// All of them.
-pub const METRICS: [Metric; 46] = [
+pub const METRICS: [Metric; 48] = [
     counter(
         "homing_messages_received_total",
         &["lane"],

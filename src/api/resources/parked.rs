@@ -154,8 +154,9 @@ pub(super) struct BulkRequest {
     delivery: Option<String>,
     /// To this URL.
     url: Option<String>,
-    /// With this HTTP status at the last attempt.
-    status: Option<u16>,
+    /// With this HTTP status at the last attempt, or one of this class: `503` or `5xx`.
+    #[schema(value_type = Option<String>, pattern = "^[1-9]([0-9]{2}|xx)$")]
+    status: Option<StatusRange>,
     /// Parked for the error with this id, as `/v1/errors` has it.
     error: Option<String>,
     /// As in the list.
@@ -186,7 +187,7 @@ impl BulkRequest {
             event: self.event,
             delivery: self.delivery.map(|id| id.parse()).transpose().map_err(wrong("delivery"))?,
             url: self.url.map(|url| normalised(&url)).transpose().map_err(wrong("url"))?,
-            status: self.status.map(StatusRange::from),
+            status: self.status,
             error: self.error.map(|id| id.parse()).transpose().map_err(wrong("error"))?,
             text: self.text,
             parked_after_ms: self.parked_after_ms,

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::sender::{Backlog, Sender};
-use crate::worker::disposition::{HoldReason, NotAdmitted, SkipReason, Skipped, throttled};
+use crate::worker::{
+    disposition::{HoldReason, NotAdmitted, SkipReason, Skipped, throttled},
+    limits::OwnLimits,
+};
 use homing_broker::Message;
 use homing_domain::{
     delivery::Progress, delivery_state::DeliveryState, event::Event, id::EventId,
@@ -33,8 +36,12 @@ fn a_turn_has_one_record_until_its_delivery_is_held() {
     let log = Sender::new(sender, 8, 1_024, Arc::new(Backlog::default()));
     let mut message = message();
     let no_socket = || SkipReason::NotNow("no socket".into());
-    let waits = [SkipReason::Throttled(None), SkipReason::Throttled(None), no_socket()];
-    for reason in waits.into_iter().chain([SkipReason::Throttled(None)]) {
+    let waits = [
+        SkipReason::Throttled(OwnLimits::default()),
+        SkipReason::Throttled(OwnLimits::default()),
+        no_socket(),
+    ];
+    for reason in waits.into_iter().chain([SkipReason::Throttled(OwnLimits::default())]) {
         let delivery = message.delivery().unwrap();
         let next = throttled(&message, &delivery);
         log.skipped(&delivery, &Skipped { reason, url: None }, &next);
