@@ -27,6 +27,10 @@ use homing_domain::settings::SettingsError;
 use homing_domain::{api_token::ApiToken, report::Chain};
 use homing_store::Store;
 
+/// A delivery waits for an OAuth 2.0 token for this long, and then in a throttle queue: a slow token
+/// endpoint takes no place of a lane from others.
+const TOKEN_WAIT: Duration = Duration::from_secs(1);
+
 /// A role of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
@@ -107,7 +111,9 @@ fn webhooks(services: &Services, tracer: Option<Tracer>) -> Result<Pool, StartEr
     let endpoints = Endpoints::new(&services.settings.endpoint).map_err(StartError::Endpoints)?;
     let endpoints = endpoints
         .with_payloads(services.settings.attempts.payload_rule())
-        .with_max_message(services.settings.worker.max_event_bytes);
+        .with_max_message(services.settings.worker.max_event_bytes)
+        .with_token_store(Arc::clone(&services.store))
+        .with_token_wait(TOKEN_WAIT);
     pool(services, tracer, Arc::new(Webhooks(endpoints)))
 }
 
@@ -186,6 +192,7 @@ async fn server(
     let stored_tokens = services.store.tokens().await.map_err(StartError::Store)?;
     let listener = listen(&services.settings.api, &stored_tokens).await?;
     let endpoints = Endpoints::new(&services.settings.endpoint).map_err(StartError::Endpoints)?;
+    let endpoints = endpoints.with_token_store(Arc::clone(&services.store));
     let stop = process.stop.clone();
     let app = App::new(services.clone(), endpoints, stored_tokens, process);
     let router = api::router(Arc::clone(&app));

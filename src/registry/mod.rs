@@ -12,7 +12,7 @@ mod secrets;
 mod view;
 mod workfront;
 
-pub use view::{CertificateView, SecretView, View};
+pub use view::{CertificateView, SecretView, TokenView, View};
 
 use change::KEEP_SECRETS;
 use secrets::{new_secret, rotated};

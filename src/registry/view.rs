@@ -15,7 +15,10 @@ use homing_domain::{
     filter::Connector,
     id::SubscriptionId,
     signature::SigningSecret,
-    subscription::{AuthToken, Authentication, ClientCertificate, Subscription, WorkfrontForm},
+    subscription::{
+        AuthToken, Authentication, ClientCertificate, Subscription, TokenStatus, WorkfrontForm,
+    },
+    time::UnixMillis,
 };
 use homing_store::Damaged;
 
@@ -38,6 +41,9 @@ pub struct View {
     /// Credentials in place of a token, secrets masked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authentication: Option<Authentication>,
+    /// The state of the token that OAuth 2.0 credentials get; only of one that is shown alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oauth2_token: Option<TokenView>,
     /// The client certificate that is presented to the endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_certificate: Option<CertificateView>,
@@ -88,6 +94,24 @@ pub struct CertificateView {
     pub expires: String,
 }
 
+/// The state of an OAuth 2.0 token; instants in RFC 3339, by the clock of the store.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = OAuth2Token)]
+pub struct TokenView {
+    /// The instant at which it was obtained; absent: none was yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub obtained: Option<String>,
+    /// The end of its lifetime.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// The instant since which no token request succeeded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<String>,
+    /// The reason why the last one failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
 const MASK: &str = "****";
 
 impl From<&Subscription> for View {
@@ -101,6 +125,7 @@ impl From<&Subscription> for View {
             filter_connector: spec.filters.connector(),
             auth_token: spec.auth_token.as_ref().map(AuthToken::masked),
             authentication: spec.authentication.as_ref().map(Authentication::masked),
+            oauth2_token: None,
             client_certificate: spec.client_certificate.as_ref().map(CertificateView::from),
             secrets: spec.secrets.iter().map(SecretView::from).collect(),
             headers: spec.headers.keys().map(|name| (name.clone(), MASK)).collect(),
@@ -119,6 +144,15 @@ impl From<&SigningSecret> for SecretView {
     fn from(secret: &SigningSecret) -> Self {
         let expires = secret.expires().map(|expires| expires.to_string());
         Self { secret: MASK, public_key: secret.public_key(), expires }
+    }
+}
+
+impl From<TokenStatus> for TokenView {
+    fn from(status: TokenStatus) -> Self {
+        let text = |at: Option<UnixMillis>| at.map(|at| at.to_string());
+        let TokenStatus { obtained, expires, failing_since, error } = status;
+        let (obtained, expires) = (text(obtained), text(expires));
+        Self { obtained, expires, failing_since: text(failing_since), error }
     }
 }
 
@@ -144,6 +178,7 @@ impl View {
             filter_connector: draft.filter_connector,
             auth_token: token.and_then(Result::ok).as_ref().map(AuthToken::masked),
             authentication: draft.authentication.as_ref().map(Authentication::masked),
+            oauth2_token: None,
             client_certificate: certificate.as_ref().map(CertificateView::from),
             secrets: damaged.secrets.iter().map(SecretView::from).collect(),
             headers: draft.headers.keys().map(|name| (name.clone(), MASK)).collect(),
@@ -174,13 +209,20 @@ impl Registry {
         Ok(subscriptions.iter().map(view).collect())
     }
 
-    /// The view of the subscription with this id.
+    /// The view of the subscription with this id, with the state of its token.
     ///
     /// # Errors
     ///
     /// [`RegistryError`].
     pub async fn view(&self, id: SubscriptionId) -> Result<View, RegistryError> {
-        let mut views = self.views(&[self.get(id).await?]).await?;
-        views.pop().ok_or(RegistryError::NotFound { id })
+        let subscription = self.get(id).await?;
+        let authentication = subscription.spec.authentication.as_ref();
+        let token = match authentication.and_then(Authentication::oauth2) {
+            Some(credentials) => self.store.oauth2_token_status(credentials).await?,
+            None => None,
+        };
+        let view = self.views(&[subscription]).await?.pop();
+        let view = view.ok_or(RegistryError::NotFound { id })?;
+        Ok(View { oauth2_token: token.map(TokenView::from), ..view })
     }
 }

@@ -43,6 +43,7 @@ mod keeps;
 mod ledgers;
 mod livestream;
 mod metrics;
+mod oauth2;
 mod overview;
 mod parks;
 mod payloads;

@@ -19,6 +19,7 @@ use super::{
     },
     error::Corrupt,
     keyring::Keyring,
+    oauth2_tokens::token_id,
     statement::{SqlDatabase, Statement, sql},
 };
 use homing_domain::{
@@ -228,7 +229,8 @@ pub(super) fn bind<DB: SqlDatabase>(
         .bind(row.version_updated_ms)
         .bind(row.confidential.authentication)
         .bind(row.confidential.client_certificate)
-        .bind(row.certificate_expires_ms);
+        .bind(row.certificate_expires_ms)
+        .bind(token_id(subscription.spec.authentication.as_ref(), keyring));
     Ok(statement)
 }
 

@@ -77,6 +77,11 @@ pub fn client_certificate_expires(expires: Option<UnixMillis>, now: UnixMillis) 
     gauge!("homing_client_certificate_expires_seconds").set(left.unwrap_or(f64::NAN));
 }
 
+/// An OAuth 2.0 token was asked for.
+pub fn token_request(result: &'static str) {
+    counter!("homing_oauth2_token_requests_total", "result" => result).increment(1);
+}
+
 /// Sets the state of a connection to the broker.
 pub fn broker_connected(link: &'static str, is_connected: bool) {
     gauge!("homing_broker_connected", "link" => link).set(f64::from(u8::from(is_connected)));

@@ -1,5 +1,6 @@
 //! `homing subscriptions`
 
+mod authentication;
 mod create;
 mod delete;
 mod fields;

@@ -1,5 +1,7 @@
 //! `homing subscriptions test`
 
+use std::sync::Arc;
+
 use serde_json::{json, value::RawValue};
 
 use super::fields;
@@ -48,6 +50,7 @@ pub(super) async fn run(
         None => None,
     };
     let endpoints = Endpoints::new(&services.settings.endpoint).map_err(Failure::Endpoints)?;
+    let endpoints = endpoints.with_token_store(Arc::clone(&services.store));
     let event = TestEvent { topic: arguments.topic.clone(), body };
     let sent = test_event::send(&endpoints, &subscription, event).await;
     let answer = sent.map_err(|error| match error {

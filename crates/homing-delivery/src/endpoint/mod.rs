@@ -6,7 +6,8 @@
 //! - an end at `endpoint.deadline`, whatever the endpoint does;
 //! - at most `endpoint.max_response_bytes` bytes of its response in memory;
 //! - one request, never redirected, and resent at once only if the endpoint provably did not
-//!   process it, or if a reused connection ended before its answer began;
+//!   process it, if a reused connection ended before its answer began, or, once, with another OAuth
+//!   2.0 token if it did not accept the first (401);
 //! - no connection to an address that may not be called, however it is spelled or resolved;
 //! - no outcome without the endpoint's action: what *homing* cannot do is a [`RequestError`];
 //! - an answer with a readable status counts by it, whatever its other lines are.
@@ -17,15 +18,15 @@
 //! `address` decides which addresses may be called, `resolve` enforces it and `dns` looks names up,
 //! within `places`. `request` builds (and `rehearse` does so before there is an event), `client`
 //! sends, over a `connection` that `pool` keeps, and resends where `resend` allows it; `identities`
-//! has a client for each client certificate. `classify`
-//! reads the answer, `describe` describes errors. `payload` makes what is kept of an attempt, without
+//! has a client for each client certificate, `oauth2` a token for each authorization server's client.
+//! `classify` reads the answer into what was `attempted`, `describe` describes errors. `payload` makes what is kept of an attempt, without
 //! `secrets`.
 
 use std::{cell::LazyCell, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{HeaderMap, Request, StatusCode, body::Body as _, header::LOCATION};
+use hyper::{Request, StatusCode, body::Body as _};
 use ipnet::IpNet;
 use tokio::time::{Instant, timeout_at};
 
@@ -33,12 +34,13 @@ use crate::settings::EndpointSettings;
 use homing_domain::{
     delivery::Delivery,
     outcome::{Obstacle, Outcome, Phase},
-    payload::Payload,
-    subscription::{Subscription, certificate_expiry},
+    subscription::{Authentication, Subscription, certificate_expiry},
     time::UnixMillis,
 };
+use homing_store::Store;
 
 mod address;
+mod attempted;
 mod resend;
 mod classify;
 mod client;
@@ -49,9 +51,11 @@ mod error;
 mod first_bytes;
 mod identities;
 mod management;
+mod oauth2;
 mod payload;
 mod places;
 mod pool;
+mod recent;
 mod rehearse;
 mod request;
 mod resolve;
@@ -63,21 +67,25 @@ mod describe;
 #[cfg(test)]
 mod tests;
 
-use client::{BoxError, Client, SendError};
-use connection::{Answer, Failed};
+use attempted::{bounded, moved};
+use client::{Client, SendError};
+use connection::Answer;
 use describe::{describe, refused_certificate};
 use dns::Dns;
 use identities::Identities;
+use oauth2::{Token, Tokens};
 use payload::AnswerRead;
 use pool::Host;
-use secrets::{Secrets, without_query};
+use secrets::Secrets;
 use tls::common_identity;
 
 pub use address::{allowed, literal};
+pub use attempted::Attempted;
 pub use classify::retry_after;
 pub use collector::{Collector, CollectorError};
 pub use error::RequestError;
 pub use management::{Management, ManagementError, Policed};
+pub use oauth2::TokenError;
 pub use payload::PayloadRule;
 pub use rehearse::rehearse;
 pub use tls::{EndpointSetupError, tls};
@@ -88,6 +96,8 @@ pub struct Endpoints {
     /// Presents no certificate, or that of the settings.
     client: Client,
     identities: Arc<Identities>,
+    tokens: Arc<Tokens>,
+    token_wait: Duration,
     networks: Arc<[IpNet]>,
     deadline: Duration,
     max_response_bytes: usize,
@@ -96,29 +106,13 @@ pub struct Endpoints {
     certificate_expires: Option<UnixMillis>,
 }
 
-/// The result of one attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempted {
-    /// The endpoint's action.
-    pub outcome: Outcome,
-    /// The HTTP status, if there was one; also that of an answer that was not complete in time.
-    pub status: Option<u16>,
-    /// The part of the response's body that was read, at most `endpoint.max_response_bytes` bytes;
-    /// where it repeats a secret of the request, that is masked.
-    pub response: Bytes,
-    /// The reason for an incomplete answer, the target of a redirect, or advice about a client
-    /// certificate that was refused, as text for operators.
-    /// Bounded, without the URL.
-    pub cause: Option<String>,
-    /// The request and the answer, if they are to be kept.
-    pub payload: Option<Arc<Payload>>,
-}
-
 /// A request: everything that it is built from.
+#[derive(Clone, Copy)]
 struct Sent<'a> {
     delivery: &'a Delivery,
     subscription: &'a Subscription,
     now: UnixMillis,
+    token: Option<&'a Token>,
 }
 
 /// Where a connection came from, and goes back to.
@@ -141,10 +135,15 @@ impl Endpoints {
         let client = Client::new(settings, resolver)?;
         let common = common_identity(settings)?;
         let certificate = common.as_ref().and_then(|identity| identity.cert.first());
+        let certificate_expires = certificate.and_then(|it| certificate_expiry(it));
+        let identities = Identities::new(client.clone());
+        let client = common.map_or_else(|| client.clone(), |identity| client.as_identity(identity));
         Ok(Self {
-            certificate_expires: certificate.and_then(|it| certificate_expiry(it)),
-            identities: Identities::new(client.clone()),
-            client: common.map_or_else(|| client.clone(), |identity| client.as_identity(identity)),
+            certificate_expires,
+            identities,
+            tokens: Tokens::new(client.clone(), Arc::clone(&networks), None),
+            token_wait: settings.deadline,
+            client,
             networks,
             deadline: settings.deadline,
             max_response_bytes: settings.max_response_bytes,
@@ -171,6 +170,20 @@ impl Endpoints {
         Self { max_message_bytes: max, ..self }
     }
 
+    /// The same, with OAuth 2.0 tokens that all processes share through `store`.
+    #[must_use]
+    pub fn with_token_store(self, store: Arc<dyn Store>) -> Self {
+        let networks = Arc::clone(&self.networks);
+        Self { tokens: Tokens::new(self.client.clone(), networks, Some(store)), ..self }
+    }
+
+    /// The same that waits for an OAuth 2.0 token for `wait` at most, instead of a deadline: callers
+    /// that have many deliveries at a time put them back meanwhile.
+    #[must_use]
+    pub fn with_token_wait(self, wait: Duration) -> Self {
+        Self { token_wait: wait, ..self }
+    }
+
     /// Makes the next attempt of `delivery` to `subscription`. `now` is signed, and the base of
     /// `Retry-After`.
     ///
@@ -189,7 +202,7 @@ impl Endpoints {
         subscription: &Subscription,
         now: UnixMillis,
     ) -> Result<Attempted, RequestError> {
-        let sent = Sent { delivery, subscription, now };
+        let sent = Sent { delivery, subscription, now, token: None };
         if let Some(address) = address::literal(subscription.spec.url.url())
             && !allowed(address, &self.networks)
         {
@@ -198,18 +211,49 @@ impl Endpoints {
             let attempted = Attempted::silent(Outcome::Unreachable { kind }, &refused);
             return Ok(self.unanswered(attempted, &sent));
         }
-        // One deadline for the exchange as a whole: an endpoint that sends a byte a second holds
-        // its permit no longer than one that sends none.
+        if subscription.spec.authentication.as_ref().is_some_and(|it| it.oauth2().is_some()) {
+            return Box::pin(self.attempt_with_token(sent)).await;
+        }
+        self.exchange(&sent, Instant::now() + self.deadline).await
+    }
+
+    /// As [`attempt`](Self::attempt), with an OAuth 2.0 token. An endpoint that does not accept it is
+    /// sent another one at once, if there is one.
+    async fn attempt_with_token(&self, sent: Sent<'_>) -> Result<Attempted, RequestError> {
+        let authentication = sent.subscription.spec.authentication.as_ref();
+        let Some(credentials) = authentication.and_then(Authentication::oauth2) else {
+            return self.exchange(&sent, Instant::now() + self.deadline).await;
+        };
+        let token = self.tokens.get(credentials, self.token_wait).await;
+        let token = token.map_err(RequestError::Token)?;
         let deadline = Instant::now() + self.deadline;
-        let build = || self.build(&sent);
-        let certificate = subscription.spec.client_certificate.as_ref();
+        let attempted = self.exchange(&Sent { token: Some(&*token), ..sent }, deadline).await?;
+        if attempted.status != Some(StatusCode::UNAUTHORIZED.as_u16()) {
+            return Ok(attempted);
+        }
+        let until = deadline.min(Instant::now() + self.token_wait);
+        match self.tokens.renewed(credentials, &token, until).await {
+            Some(token) => self.exchange(&Sent { token: Some(&*token), ..sent }, deadline).await,
+            None => Ok(attempted),
+        }
+    }
+
+    /// Sends the request, and reads the answer, until `deadline`: an endpoint that sends a byte a
+    /// second holds its permit no longer than one that sends none.
+    async fn exchange(
+        &self,
+        sent: &Sent<'_>,
+        deadline: Instant,
+    ) -> Result<Attempted, RequestError> {
+        let build = || self.build(sent);
+        let certificate = sent.subscription.spec.client_certificate.as_ref();
         let own = certificate.map(|certificate| self.identities.client(certificate)).transpose();
         let own = own.map_err(RequestError::Certificate)?;
         let client = own.as_ref().unwrap_or(&self.client);
         let attempted = match client.send(build, deadline).await? {
             Ok((answer, host)) => {
                 let origin = Origin { client, host: &host };
-                return Ok(self.read_response(answer, origin, deadline, &sent).await);
+                return Ok(self.read_response(answer, origin, deadline, sent).await);
             }
             Err(SendError::Connect(error)) => Attempted::failed(error.into()),
             Err(SendError::ConnectTimeout(elapsed)) => {
@@ -218,13 +262,13 @@ impl Endpoints {
             Err(SendError::Timeout(elapsed)) => {
                 Ok(Attempted::silent(Outcome::TimedOut { phase: Phase::Headers }, &elapsed))
             }
-            Err(SendError::Failed(failed)) => Attempted::unread(*failed, now),
+            Err(SendError::Failed(failed)) => Attempted::unread(*failed, sent.now),
         };
-        Ok(self.unanswered(attempted?, &sent))
+        Ok(self.unanswered(attempted?, sent))
     }
 
     fn build(&self, sent: &Sent<'_>) -> Result<Request<Full<Bytes>>, RequestError> {
-        let request = request::build(sent.delivery, sent.subscription, sent.now)?;
+        let request = request::build(sent)?;
         let bytes = request.body().size_hint().exact().unwrap_or_default();
         let (bytes, max) = (usize::try_from(bytes).unwrap_or(usize::MAX), self.max_message_bytes);
         if bytes > max && sent.subscription.spec.workfront.is_some() {
@@ -238,7 +282,8 @@ impl Endpoints {
         if !self.payloads.keeps(attempted.outcome.is_accepted()) {
             return attempted;
         }
-        let payload = self.payloads.payload(sent, &Secrets::of(sent.subscription), None);
+        let payload =
+            self.payloads.payload(sent, &Secrets::of(sent.subscription, sent.token), None);
         Attempted { payload: payload.map(Arc::new), ..attempted }
     }
 
@@ -276,7 +321,7 @@ impl Endpoints {
             origin.client.give_back(origin.host, answer).await;
         }
         // What follows has no part in the exchange: the connection serves others meanwhile.
-        let secrets = LazyCell::new(|| Secrets::of(sent.subscription));
+        let secrets = LazyCell::new(|| Secrets::of(sent.subscription, sent.token));
         let BodyRead { bytes, is_cut } = read;
         let response = if bytes.is_empty() { bytes } else { secrets.masked(&bytes, is_cut) };
         let response = Bytes::from(response);
@@ -317,51 +362,4 @@ struct BodyRead {
 fn names(settings: &EndpointSettings) -> Result<Dns, EndpointSetupError> {
     let servers = settings.name_servers().map_err(EndpointSetupError::Settings)?;
     Ok(Dns::new(servers, settings.connect_deadline))
-}
-
-/// The target of a redirect, which is not followed. Leaves out parts that may be secret.
-fn moved(status: StatusCode, headers: &HeaderMap) -> Option<String> {
-    if !status.is_redirection() {
-        return None;
-    }
-    let location = String::from_utf8_lossy(headers.get(LOCATION)?.as_bytes()).into_owned();
-    let address = without_query(&location);
-    let address: String = address.chars().filter(|c| !c.is_control()).take(200).collect();
-    Some(format!(
-        "it redirects to {address}, which is not followed; change the subscription's URL to \
-         the one that it ends at"
-    ))
-}
-
-fn bounded(text: String) -> String {
-    const MAX_CHARS: usize = 300;
-    match text.char_indices().nth(MAX_CHARS) {
-        Some((end, _)) => text.get(..end).unwrap_or_default().to_owned(),
-        None => text,
-    }
-}
-
-impl Attempted {
-    /// There was no complete answer, because of `cause`.
-    fn silent(outcome: Outcome, cause: &(dyn std::error::Error + 'static)) -> Self {
-        let cause = Some(bounded(describe(cause)));
-        let (status, response) = (outcome.status(), Bytes::new());
-        Self { outcome, status, response, cause, payload: None }
-    }
-
-    /// There was no complete answer; `error` decides if that is an outcome.
-    fn failed(error: BoxError) -> Result<Self, RequestError> {
-        let error = classify::endpoint_error(error)?;
-        Ok(Self::silent(classify::failure(error.as_ref()), error.as_ref()))
-    }
-
-    /// There was no readable answer, but its status may be known.
-    fn unread(failed: Failed, now: UnixMillis) -> Result<Self, RequestError> {
-        if let Some(tls) = failed.tls {
-            return Self::failed(tls.into());
-        }
-        let Some(status) = failed.status else { return Self::failed(failed.error.into()) };
-        let outcome = classify::outcome_of(status, &HeaderMap::new(), now);
-        Ok(Self::silent(outcome, &failed.error))
-    }
 }

@@ -172,7 +172,7 @@ impl Observers {
             SkipReason::CircuitFrozen if matches!(next, Some((_, Route::Held { .. }))) => {
                 log_events::held(delivery, "the circuit is frozen", None);
             }
-            // At most one line per URL and minute, and one record per delivery, when this begins:
+            // At most one line per URL and minute, and records as of those that wait for their turn:
             // there may be very many.
             SkipReason::NotNow(error) => {
                 if url.clone().is_some_and(|url| self.not_now_is_logged(url)) {
@@ -180,7 +180,7 @@ impl Observers {
                 } else {
                     metrics::held();
                 }
-                if times > 0 {
+                if !is_recorded(times) {
                     return;
                 }
             }
@@ -204,7 +204,7 @@ impl Observers {
             // every ten minutes from then on: there may be very many.
             SkipReason::Throttled(_) => {
                 log_events::throttled();
-                if times == 0 || !(is_growing(times) || times.is_multiple_of(10)) {
+                if times == 0 || !is_recorded(times) {
                     return;
                 }
             }
@@ -219,6 +219,11 @@ impl Observers {
             self.attempt_log.skipped(delivery, skipped, next);
         }
     }
+}
+
+/// True if a wait that was put off `times` times before is recorded.
+fn is_recorded(times: u32) -> bool {
+    is_growing(times) || times.is_multiple_of(10)
 }
 
 /// True if the next wait in a throttle queue is longer than the `times`-th, the last one.

@@ -20,6 +20,7 @@ use super::{
 mod authentication;
 mod client_certificate;
 mod draft;
+mod oauth2;
 mod secretive;
 mod workfront;
 mod wrong;
@@ -29,6 +30,10 @@ pub use client_certificate::{
     CertificateId, ClientCertificate, ClientCertificatePem, certificate_expiry,
 };
 pub use draft::{Draft, FieldError, MAX_SECRETS};
+pub use oauth2::{
+    CredentialsId, OAuth2Credentials, TokenEndpointAuthMethod, TokenEndpointAuthMethodError,
+    TokenStatus,
+};
 pub use workfront::{
     BOTH_VERSIONS, EVENT_TYPES, FixedVersion, OBJ_CODES, UnfitEvent, Version, VersionError,
     WorkfrontForm, split_topic,

@@ -13,7 +13,7 @@ mod identities;
 mod kept;
 mod lenient;
 mod names;
-mod server;
+pub(crate) mod server;
 mod tls;
 
 use samples::{delivery, endpoints, event, impatient, local_settings, settings, subscription};
