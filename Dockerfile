@@ -7,6 +7,7 @@ WORKDIR /src
 RUN apt-get update && apt-get install -y --no-install-recommends make && rm -rf /var/lib/apt/lists/*
 
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo ./.cargo
 # Cargo wants to see the benchmarks that the manifest names.
 COPY benches ./benches
 COPY crates ./crates

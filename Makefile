@@ -10,7 +10,7 @@ ARGS ?=
 FOR ?= 60
 SEED ?=
 
-.PHONY: help run test test-cluster test-rabbitmq4 chaos bench bench-parked bench-livestream simulator demo lint dependencies up down clean-broker release install cargo
+.PHONY: help run test test-cluster test-rabbitmq4 chaos bench bench-parked bench-livestream simulator demo lint dependencies up down clean-broker compose release install deb dist test-packages newcomer cargo
 
 help: ## list the commands
 	@echo "homing: durable webhook delivery on RabbitMQ"
@@ -67,8 +67,8 @@ lint: cargo ## check formatting, words, clippy, documentation, shell scripts
 	done
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
 	@if command -v shellcheck >/dev/null; then \
-		echo "shellcheck rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/run tests/setup benches/instructions .ci/run .ci/dependencies .ci/prose"; \
-		shellcheck -x rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/run tests/setup benches/instructions .ci/run .ci/dependencies .ci/prose; \
+		echo "shellcheck rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/run tests/setup tests/root.sh tests/packages tests/newcomer deploy/package benches/instructions .ci/run .ci/dependencies .ci/prose"; \
+		shellcheck -x rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/run tests/setup tests/root.sh tests/packages tests/newcomer deploy/package benches/instructions .ci/run .ci/dependencies .ci/prose; \
 	else \
 		echo "lint: shellcheck is not installed, so the shell scripts were not checked" >&2; \
 	fi
@@ -93,12 +93,27 @@ clean-broker: ## stop the private brokers and databases, and delete what they ho
 		echo "HOMING_$$name=$$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')"; \
 	done; echo "HOMING_ENCRYPTION_KEY=$$(head -c 32 /dev/urandom | base64)"; } > $@.new; mv $@.new $@; echo "made .env; the API's token is HOMING_API_TOKEN in it" >&2
 
+compose: .env ## start a pool with Docker Compose: 3 RabbitMQ nodes, PostgreSQL, 2 workers, API on port 8080
+	docker compose up --build --wait
+
 release: cargo ## build the program as it is installed: target/dist/homing
 	cargo build --profile dist --locked
 
 install: release ## install it into PREFIX/bin (PREFIX=/usr/local)
 	install -d "$(DESTDIR)$(PREFIX)/bin"
 	install -m 755 "$${CARGO_TARGET_DIR:-target}/dist/homing" "$(DESTDIR)$(PREFIX)/bin/homing"
+
+deb: cargo ## make the Debian package: target/packages/homing_….deb
+	@deploy/package deb
+
+dist: cargo ## make an archive of the program, its pages and completions, with its checksum: target/packages
+	@deploy/package tar
+
+test-packages: cargo ## test the packages on a clean Debian: installed, started, upgraded, removed
+	@bash tests/packages $(ARGS)
+
+newcomer: cargo ## do what README says on a clean Debian, from clone to first delivery, and measure it
+	@bash tests/newcomer $(ARGS)
 
 cargo:
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust (rust-version in Cargo.toml names the oldest that works), then try again" >&2; exit 1; }

@@ -181,9 +181,9 @@ fn attempts(some: &Record, half: UnixMillis) -> Vec<(&'static str, RecordFilter)
         ("failed", RecordFilter { classes: of("failed"), ..none() }),
         ("accepted", RecordFilter { classes: of("accepted"), ..none() }),
         ("timed_out (there are none)", RecordFilter { classes: of("timed_out"), ..none() }),
-        ("status 503", RecordFilter { status: Some(503), ..none() }),
-        ("status 418 (there are none)", RecordFilter { status: Some(418), ..none() }),
-        ("status 204 (there are none)", RecordFilter { status: Some(204), ..none() }),
+        ("status 503", RecordFilter { status: Some(503.into()), ..none() }),
+        ("status 418 (there are none)", RecordFilter { status: Some(418.into()), ..none() }),
+        ("status 204 (there are none)", RecordFilter { status: Some(204.into()), ..none() }),
         ("until the middle", RecordFilter { until: Some(half), ..none() }),
         (
             "subscription, failed",

@@ -11,6 +11,7 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 fn main() -> ExitCode {
+    cli::complete();
     let (mut stdout, mut stderr) = (std::io::stdout(), std::io::stderr());
     let mut output = Output::of_process(&mut stdout, &mut stderr);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

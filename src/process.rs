@@ -1,12 +1,17 @@
 //! Wiring: the parts of a process, started in order and stopped in reverse.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future::OptionFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{error, field, info};
+use tracing::{error, info};
 
 #[cfg(feature = "dashboard")]
 use crate::dashboard;
@@ -57,10 +62,14 @@ pub async fn run(
 ) -> Result<(), StartError> {
     let services = Services::open(settings).await?;
     let (tracer, sender) = traces(&services.settings)?.unzip();
-    let pool = roles.contains(&Role::Worker).then(|| webhooks(&services, tracer)).transpose()?;
+    let endpoints = Endpoints::new(&services.settings.endpoint).map_err(StartError::Endpoints)?;
+    let endpoints = endpoints.with_token_store(Arc::clone(&services.store));
+    let webhooks = || webhooks(&services, endpoints.clone(), tracer);
+    let pool = roles.contains(&Role::Worker).then(webhooks).transpose()?;
     let sources = roles.contains(&Role::Source).then(|| sources(&services, stop.clone()));
     // Boxed, or every future that runs a process is as large as this one.
     let sources = sources.transpose()?.map(Box::pin);
+    let mut dashboard = None;
     let api_stop = CancellationToken::new();
     let api_tasks = TaskTracker::new();
     if let Some(sender) = sender {
@@ -73,7 +82,9 @@ pub async fn run(
             tasks: api_tasks.clone(),
             stop: api_stop.clone(),
         };
-        api_tasks.spawn(server(&services, process).await?);
+        let (address, serving) = server(&services, endpoints, process).await?;
+        dashboard = Some(address);
+        api_tasks.spawn(serving);
         if pool.is_none() {
             let (subscriptions, stop) = (Arc::clone(&services.subscriptions), api_stop.clone());
             api_tasks.spawn(async move {
@@ -86,6 +97,7 @@ pub async fn run(
     let delivers = roles.iter().any(|role| *role != Role::Source);
     let connecting = connect(services.broker.clone(), Arc::clone(&services.store), delivers);
     if stop.run_until_cancelled(connecting).await.is_some() {
+        is_ready(dashboard);
         let pool = pool.map(|pool| pool.run(stop.clone()));
         let (pool, sources) = (OptionFuture::from(pool), OptionFuture::from(sources));
         tokio::join!(stop.cancelled(), pool, sources);
@@ -107,12 +119,14 @@ fn traces(settings: &Settings) -> Result<Option<(Tracer, Sender)>, StartError> {
     Ok(Some(traces::open(collector, &resource, traces.sample_percent)))
 }
 
-fn webhooks(services: &Services, tracer: Option<Tracer>) -> Result<Pool, StartError> {
-    let endpoints = Endpoints::new(&services.settings.endpoint).map_err(StartError::Endpoints)?;
+fn webhooks(
+    services: &Services,
+    endpoints: Endpoints,
+    tracer: Option<Tracer>,
+) -> Result<Pool, StartError> {
     let endpoints = endpoints
         .with_payloads(services.settings.attempts.payload_rule())
         .with_max_message(services.settings.worker.max_event_bytes)
-        .with_token_store(Arc::clone(&services.store))
         .with_token_wait(TOKEN_WAIT);
     pool(services, tracer, Arc::new(Webhooks(endpoints)))
 }
@@ -184,28 +198,43 @@ fn sources(
     Err(StartError::Settings(error))
 }
 
-/// The server of API and dashboard, which listens already.
+/// Says once that the process does its work, and where its pages are.
+fn is_ready(dashboard: Option<SocketAddr>) {
+    let url = dashboard.map(|mut address| {
+        // An address that means all of them is none to go to.
+        if address.ip().is_unspecified() {
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        format!("http://{address}/")
+    });
+    let name = if cfg!(feature = "dashboard") { "dashboard" } else { "API" };
+    match url {
+        Some(url) => info!(url, "service.ready: the {name} is at this address"),
+        None => info!("service.ready"),
+    }
+}
+
+/// The server of API and dashboard, and its address. It listens already.
 async fn server(
     services: &Services,
+    endpoints: Endpoints,
     process: Process,
-) -> Result<impl Future<Output = ()> + use<>, StartError> {
+) -> Result<(SocketAddr, impl Future<Output = ()> + use<>), StartError> {
     let stored_tokens = services.store.tokens().await.map_err(StartError::Store)?;
-    let listener = listen(&services.settings.api, &stored_tokens).await?;
-    let endpoints = Endpoints::new(&services.settings.endpoint).map_err(StartError::Endpoints)?;
-    let endpoints = endpoints.with_token_store(Arc::clone(&services.store));
+    let (address, listener) = listen(&services.settings.api, &stored_tokens).await?;
     let stop = process.stop.clone();
     let app = App::new(services.clone(), endpoints, stored_tokens, process);
     let router = api::router(Arc::clone(&app));
     #[cfg(feature = "dashboard")]
     let router = router.merge(dashboard::router(app));
     let max_per_address = services.settings.api.max_connections_per_address;
-    Ok(web::serve(listener, web::finished(router), max_per_address, stop))
+    Ok((address, web::serve(listener, web::finished(router), max_per_address, stop)))
 }
 
 async fn listen(
     settings: &ApiSettings,
     stored_tokens: &[ApiToken],
-) -> Result<TcpListener, StartError> {
+) -> Result<(SocketAddr, TcpListener), StartError> {
     let address = settings.listen;
     let has_tokens = !stored_tokens.is_empty() || !settings.tokens.is_empty();
     if !has_tokens && !address.ip().is_loopback() {
@@ -214,8 +243,9 @@ async fn listen(
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| StartError::Listen { address, source })?;
-    info!(address = listener.local_addr().ok().map(field::display), "api.listening");
-    Ok(listener)
+    let address = listener.local_addr().unwrap_or(address);
+    info!(%address, "api.listening");
+    Ok((address, listener))
 }
 
 /// Connects to the broker, however long it takes; logs an error once, and again when it changes.

@@ -5,13 +5,17 @@ use std::sync::Arc;
 use crate::{
     config::Settings,
     history::{History, Topics},
-    overview::StatusService,
+    overview::{BrokenEndpoints, StatusService},
     registry::Registry,
 };
 use homing_broker::{Broker, settings::BrokerSettings, topology::Topology};
 use homing_delivery::{
-    archive::Archive, circuits::CircuitBreakers, endpoint::EndpointSetupError, parking::Parking,
-    settings::Schedules, worker::Subscriptions,
+    archive::Archive,
+    circuits::CircuitBreakers,
+    endpoint::{EndpointSetupError, Policy},
+    parking::Parking,
+    settings::Schedules,
+    worker::Subscriptions,
 };
 use homing_domain::{audit::Actor, settings::SettingsError};
 use homing_livestream::SourceAdmin;
@@ -89,6 +93,8 @@ pub struct Services {
     pub topics: Topics,
     /// The status of the whole pool.
     pub status_service: StatusService,
+    /// Endpoints in trouble.
+    pub broken: BrokenEndpoints,
 }
 
 impl Services {
@@ -125,6 +131,7 @@ impl Services {
         settings: Settings,
     ) -> Result<Self, StartError> {
         let schedules = settings.schedule.schedules().map_err(StartError::Settings)?;
+        let policy = Policy::new(&settings.endpoint).map_err(StartError::Endpoints)?;
         let topology = Topology::new(&settings.broker.prefix, schedules.waits())
             .with_slots(settings.source.slots())
             .with_held_queues(settings.held.queues)
@@ -142,16 +149,22 @@ impl Services {
         let (source, of_store) = (&settings.source, || Arc::clone(&store));
         let subscriptions = Arc::new(Subscriptions::new(of_store()));
         let parking = Parking::new(broker.clone(), of_store(), settings.parking.bounds());
+        let history = History::new(of_store(), broker.clone(), parking.clone());
         Ok(Self {
-            registry: Registry::new(of_store(), broker.clone(), schedules.clone()),
-            parking: parking.clone(),
+            registry: Registry::new(of_store(), broker.clone(), schedules.clone(), policy),
+            parking,
             archive: Archive::new(of_store(), broker.clone()),
             circuits: CircuitBreakers::new(of_store(), broker.clone()),
             source_admin: SourceAdmin::new(source.clone(), of_store(), broker.clone()),
-            history: History::new(of_store(), broker.clone(), parking),
+            broken: BrokenEndpoints::new(of_store(), history.clone()),
+            history,
             topics: Topics::new(of_store(), subscriptions.latest()),
             subscriptions,
-            status_service: StatusService::new(broker.clone(), of_store(), source.clone()),
+            status_service: StatusService::new(
+                (broker.clone(), of_store()),
+                source.clone(),
+                settings.worker.plan(),
+            ),
             settings,
             schedules,
             store,

@@ -27,6 +27,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("utoipa::openapi", &["api"]),
     ("utoipa::path", &["api"]),
     ("clap", &["cli"]),
+    ("clap_mangen", &["cli"]),
 ];
 
 /// Forbidden in the rules; `clock` is there to be called by others.

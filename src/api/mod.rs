@@ -30,6 +30,8 @@ use self::requests::{
 };
 use crate::web::AppState;
 
+pub(crate) use self::resources::forms;
+
 /// All routes of the API. All need a token, except health and the description.
 pub fn router(app: AppState) -> Router {
     let deadline = |time| from_fn_with_state(time, limits::deadline);

@@ -1,7 +1,6 @@
 //! `homing audit`
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use serde_json::json;
 
 use super::{
     failure::{Exit, Failure},
@@ -9,13 +8,15 @@ use super::{
     output::Output,
     range::{Period, Records},
     table::Rows,
+    target::Needs,
     words,
 };
+use crate::api::forms::AuditPage;
 use homing_domain::{
     audit::{Action, ObjectKind, View},
     clock,
 };
-use homing_store::{AuditFilter, AuditListing, AuditPage, normalised};
+use homing_store::{AuditFilter, normalised};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,7 +55,7 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    fn page(&self) -> Result<AuditPage, Failure> {
+    fn page(&self) -> Result<homing_store::AuditPage, Failure> {
         let now = clock::now();
         let filter = AuditFilter {
             kind: self.kind,
@@ -64,7 +65,7 @@ impl Arguments {
             since: self.made.since(now)?,
             until: self.made.until(now)?,
         };
-        Ok(AuditPage { filter, after: self.page.after, limit: self.page.limit })
+        Ok(homing_store::AuditPage { filter, after: self.page.after, limit: self.page.limit })
     }
 }
 
@@ -74,15 +75,13 @@ pub(super) async fn run(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let page = arguments.page()?;
-    let listing = globals
-        .with_services(async |services| services.store.audit(&page).await.map_err(Failure::Store))
-        .await?;
-    let AuditListing { records, next } = listing;
-    let records: Vec<_> = records.into_iter().map(View::from).collect();
+    let listing =
+        globals.with_target(Needs::Services, async |target| target.audit(&page).await).await?;
     if output.json {
-        output.document(&json!({ "records": records, "next": next }))?;
+        output.document(&listing)?;
         return Ok(Exit::Done);
     }
+    let AuditPage { records, next } = listing;
     if records.is_empty() {
         output.aside("There is no such change on record.");
         return Ok(Exit::Done);

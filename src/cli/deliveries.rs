@@ -1,14 +1,16 @@
 //! `homing deliveries`
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap_complete::ArgValueCandidates;
 
 use super::{
-    explain,
+    complete, explain,
     failure::{Exit, Failure},
     globals::Globals,
     output::Output,
     range::{Of, Period, Records},
     table::Rows,
+    target::Needs,
     words,
 };
 use crate::history::{DeliveriesView, DeliveryTimeline};
@@ -40,6 +42,7 @@ pub(super) struct Arguments {
     of: Of,
     /// Of events with this topic
     #[arg(long, value_parser = |text: &str| Topic::new(text))]
+    #[arg(add = ArgValueCandidates::new(complete::topics))]
     topic: Option<Topic>,
     /// In this state
     #[arg(long, value_parser = PossibleValuesParser::new(States::names())
@@ -77,9 +80,8 @@ pub(super) async fn run(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let page = arguments.page()?;
-    let view = globals
-        .with_history(async |history| history.deliveries(&page).await.map_err(Failure::Store))
-        .await?;
+    let view =
+        globals.with_target(Needs::Passive, async |target| target.deliveries(&page).await).await?;
     if output.json {
         output.document(&view)?;
     } else {

@@ -1,10 +1,14 @@
 //! `homing errors`
 
+use clap_complete::ArgValueCandidates;
+
 use super::{
+    complete,
     failure::{Exit, Failure},
     globals::Globals,
     output::Output,
     table::Rows,
+    target::Needs,
     words,
 };
 use crate::history::ErrorsView;
@@ -33,6 +37,7 @@ const TOGETHER: &str = "none: counted together";
 pub(super) struct Arguments {
     /// At this URL
     #[arg(long, value_name = "URL")]
+    #[arg(add = ArgValueCandidates::new(complete::urls))]
     url: Option<EndpointUrl>,
     /// With an attempt begun at or after: 2026-01-31T12:00:00Z, or 2h for two hours ago
     #[arg(long, value_name = "WHEN")]
@@ -50,9 +55,8 @@ pub(super) async fn run(
     let since = words::instant_of_flag("--since", arguments.since.as_deref(), clock::now())?;
     let url = arguments.url.as_ref().map(|url| url.as_str().to_owned());
     let filter = ErrorFilter { url, since, limit: arguments.limit };
-    let view = globals
-        .with_history(async |history| history.errors(&filter).await.map_err(Failure::Store))
-        .await?;
+    let view =
+        globals.with_target(Needs::Passive, async |target| target.errors(&filter).await).await?;
     if output.json {
         output.document(&view)?;
     } else {

@@ -1,12 +1,15 @@
 //! `homing explain`
 
+use clap_complete::ArgValueCandidates;
+
 use super::{
-    attempts,
+    attempts, complete,
     failure::{Exit, Failure},
     globals::Globals,
     output::Output,
     payload,
     table::Rows,
+    target::Needs,
     words,
 };
 use crate::history::{DeliveryTimeline, Explanation, RecordView};
@@ -30,6 +33,7 @@ pub(super) struct Arguments {
     event: EventId,
     /// Its topic, if nothing is known of the event
     #[arg(long, value_parser = |text: &str| Topic::new(text))]
+    #[arg(add = ArgValueCandidates::new(complete::topics))]
     topic: Option<Topic>,
     /// Also show what the newest attempts sent and received
     #[arg(long)]
@@ -43,13 +47,8 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let (event, topic) = (arguments.event.as_str(), arguments.topic.clone());
     let explanation = globals
-        .with_history(async |history| {
-            let explained = history.explain(event, topic).await;
-            let mut explanation = explained.map_err(Failure::Store)?;
-            if arguments.payload {
-                history.add_payloads(&mut explanation).await.map_err(Failure::Store)?;
-            }
-            Ok(explanation)
+        .with_target(Needs::Passive, async |target| {
+            target.explain(event, topic, arguments.payload).await
         })
         .await?;
     if output.json {

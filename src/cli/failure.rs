@@ -2,7 +2,8 @@
 
 use std::{io, process::ExitCode};
 
-use crate::{registry::RegistryError, services::StartError};
+use super::remote::RemoteError;
+use crate::{config::ProfileError, registry::RegistryError, services::StartError};
 use homing_broker::error::BrokerError;
 use homing_delivery::{
     archive::ArchiveError,
@@ -27,14 +28,21 @@ pub(super) enum Exit {
     Unsound,
 }
 
+impl Exit {
+    /// Its number.
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Misused => 2,
+            Self::Unsound => 3,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Done => 0,
-            Exit::Failed => 1,
-            Exit::Misused => 2,
-            Exit::Unsound => 3,
-        })
+        Self::from(exit.code())
     }
 }
 
@@ -50,6 +58,18 @@ pub(super) enum Failure {
     /// A field of a subscription is wrong.
     #[error(transparent)]
     Field(FieldError),
+    /// A running homing refused, or cannot be reached.
+    #[error(transparent)]
+    Remote(Box<RemoteError>),
+    /// There is no such profile.
+    #[error(transparent)]
+    Profile(ProfileError),
+    /// The command has no counterpart in the API.
+    #[error(
+        "not over --api yet: `homing {0}` works on the store and the broker of its own settings; \
+         run it where they are, without --api, --profile, HOMING_API and HOMING_PROFILE"
+    )]
+    NotOverApi(String),
     /// The parts of the program cannot be set up.
     #[error(transparent)]
     Start(StartError),
@@ -104,6 +124,15 @@ pub(super) enum Failure {
     /// A replay was not begun, found or changed.
     #[error(transparent)]
     Archive(ArchiveError),
+    /// An address at which requests are to be taken.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// The error of the operating system.
+        #[source]
+        source: io::Error,
+    },
     /// Signals cannot be received.
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
@@ -125,9 +154,12 @@ impl Failure {
     /// The exit code. A reader that closes our output has read enough, which is no failure.
     pub(super) fn exit(&self) -> Exit {
         match self {
+            Self::Remote(error) => error.exit(),
             Self::Usage(_)
             | Self::Settings(_)
             | Self::Field(_)
+            | Self::Profile(_)
+            | Self::NotOverApi(_)
             | Self::Archive(ArchiveError::Field(_))
             | Self::Start(StartError::Settings(_) | StartError::NoToken { .. })
             | Self::Registry(
@@ -150,6 +182,7 @@ impl Failure {
             | Self::Output(_)
             | Self::Source(_)
             | Self::Archive(_)
+            | Self::Listen { .. }
             | Self::Signals(_)
             | Self::NotFound(_)
             | Self::Taken(_)
@@ -199,6 +232,9 @@ impl Failure {
             Self::Usage(_)
             | Self::Settings(_)
             | Self::Field(_)
+            | Self::Remote(_)
+            | Self::Profile(_)
+            | Self::NotOverApi(_)
             | Self::Start(_)
             | Self::Broker(_)
             | Self::Store(_)
@@ -213,6 +249,7 @@ impl Failure {
             | Self::Output(_)
             | Self::Source(_)
             | Self::Archive(_)
+            | Self::Listen { .. }
             | Self::Signals(_)
             | Self::NotFound(_)
             | Self::Taken(_)

@@ -5,10 +5,17 @@ use std::{ffi::OsString, path::PathBuf, sync::OnceLock};
 use clap::ArgAction;
 use tracing::{debug, warn};
 
-use super::{actor, failure::Failure};
+use super::{
+    actor,
+    failure::Failure,
+    remote::Remote,
+    target::{Needs, Target},
+};
 use crate::{
-    config::{IgnoredVariable, LogSettings, LooseFile, Renamed, Settings},
-    history::{History, Topics},
+    config::{
+        IgnoredVariable, LogSettings, LooseFile, Profile, ProfileError, Renamed, Settings,
+        profile_file,
+    },
     services::Services,
     telemetry::{self, Logging},
 };
@@ -20,7 +27,7 @@ use homing_store::StoreError;
 #[derive(clap::Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(super) struct Globals {
-    /// Settings file; without it homing.toml, where it exists
+    /// Settings file; without it homing.toml, or else /etc/homing/homing.toml
     #[arg(long, global = true, env = "HOMING_CONFIG", hide_env = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Change one setting; may be repeated
@@ -33,6 +40,15 @@ pub(super) struct Globals {
     /// The store, short for --set store.url=URL
     #[arg(long, global = true, value_name = "URL")]
     store: Option<String>,
+    /// Have the work done by the running homing at this URL
+    #[arg(long, global = true, env = "HOMING_API", hide_env = true, value_name = "URL")]
+    api: Option<String>,
+    /// A file with a token for it
+    #[arg(long, global = true, env = "HOMING_TOKEN_FILE", hide_env = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The same by its name in ~/.config/homing/profiles.toml
+    #[arg(long, global = true, env = "HOMING_PROFILE", hide_env = true, value_name = "NAME")]
+    profile: Option<String>,
     /// Answer with one JSON document
     #[arg(long, global = true)]
     pub(super) json: bool,
@@ -42,6 +58,9 @@ pub(super) struct Globals {
     /// Log nothing
     #[arg(short, long, global = true)]
     quiet: bool,
+    /// The words of the command: `parked list`.
+    #[arg(skip)]
+    pub(super) command: String,
     /// Log lines are written as long as this lives: to the end of the command
     #[arg(skip)]
     logging: OnceLock<Logging>,
@@ -67,13 +86,88 @@ impl Globals {
         options.filter(is_set).count() > self.set.len()
     }
 
-    /// The settings in force.
+    /// The homing that does the work, if it is not done here; nothing is connected yet.
+    ///
+    /// # Errors
+    ///
+    /// There is no such profile, or a flag is for work that is done here.
+    pub(super) fn remote(&self) -> Result<Option<Remote>, Failure> {
+        if !self.is_remote() {
+            return Ok(None);
+        }
+        let given = [
+            ("--config", self.config.is_some()),
+            ("--set", !self.set.is_empty()),
+            ("--broker", self.broker.is_some()),
+            ("--store", self.store.is_some()),
+        ];
+        if let Some((flag, _)) = given.iter().find(|(_, is_given)| *is_given) {
+            let text = format!(
+                "{flag} is for work that is done here; over --api (or --profile, HOMING_API, \
+                 HOMING_PROFILE) the running homing has its own settings"
+            );
+            return Err(Failure::Usage(text));
+        }
+        let mut profile = match &self.profile {
+            Some(name) => {
+                let file = profile_file().ok_or(Failure::Profile(ProfileError::NoPlace))?;
+                Profile::load(&file, name).map_err(Failure::Profile)?
+            }
+            None => Profile::default(),
+        };
+        if let Some(api) = &self.api {
+            profile.api.clone_from(api);
+        }
+        profile.token_file = self.token_file.clone().or(profile.token_file);
+        Remote::new(&profile).map(Some)
+    }
+
+    /// Has nothing logged.
+    pub(super) fn silence(&mut self) {
+        self.quiet = true;
+    }
+
+    fn is_remote(&self) -> bool {
+        self.api.is_some() || self.profile.is_some()
+    }
+
+    /// Runs `work` on a running homing, or with the services that it `needs` here.
+    pub(super) async fn with_target<T>(
+        &self,
+        needs: Needs,
+        work: impl AsyncFnOnce(Target<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        if let Some(remote) = self.remote()? {
+            return Box::pin(work(Target::There(&remote))).await;
+        }
+        let here = async |services: &Services| work(Target::Here(services)).await;
+        match needs {
+            Needs::Services => self.with_services(here).await,
+            Needs::Passive => self.with_passive_services(here).await,
+            Needs::Existing => self.with_existing_services(here).await,
+        }
+    }
+
+    /// The settings in force. Whatever is done here begins with them, so that a command that is not
+    /// offered over the API is never done here in its place.
     pub(super) fn settings(&self) -> Result<Settings, Failure> {
+        if self.is_remote() {
+            return Err(Failure::NotOverApi(self.command.clone()));
+        }
         let mut overrides: Vec<_> =
             self.set.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
         overrides.extend(self.broker.clone().map(|url| ("broker.url", url)));
         overrides.extend(self.store.clone().map(|url| ("store.url", url)));
         Settings::load(self.config.as_deref(), &overrides).map_err(Failure::Settings)
+    }
+
+    /// True if a flag or a variable names the broker, be it that of the defaults.
+    pub(super) fn names_broker(&self) -> bool {
+        let is_of_broker = |(key, _): &(String, String)| key.starts_with("broker.url");
+        let variables = ["HOMING__BROKER__URL", "HOMING__BROKER__URL_FILE"];
+        self.broker.is_some()
+            || self.set.iter().any(is_of_broker)
+            || variables.iter().any(|name| std::env::var_os(name).is_some())
     }
 
     /// The settings in force, and warnings on standard error from now on.
@@ -146,18 +240,9 @@ impl Globals {
         Box::pin(closing(services, work)).await
     }
 
-    /// As [`with_services`](Self::with_services), for looking at the past: nothing is declared at
-    /// the broker.
-    pub(super) async fn with_history<T>(
-        &self,
-        work: impl AsyncFnOnce(&History) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        self.with_passive_services(async |services| work(&services.history).await).await
-    }
-
     /// As [`with_services`](Self::with_services), with a broker at which nothing is declared, so that
     /// no prefix leaves queues behind.
-    pub(super) async fn with_passive_services<T>(
+    async fn with_passive_services<T>(
         &self,
         work: impl AsyncFnOnce(&Services) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
@@ -175,18 +260,6 @@ impl Globals {
         let settings = self.settings_of_command()?;
         let services = Box::pin(Services::open_existing(settings)).await.map_err(Failure::Start)?;
         Box::pin(closing(services, work)).await
-    }
-
-    /// As [`with_history`](Self::with_history), for the topics that were seen and who wants them.
-    pub(super) async fn with_topics<T>(
-        &self,
-        work: impl AsyncFnOnce(&Topics) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
-        self.with_passive_services(async |services| {
-            services.subscriptions.refresh().await.map_err(Failure::Store)?;
-            work(&services.topics).await
-        })
-        .await
     }
 
     /// The broker alone, connected, with its topology declared, for commands that need no store.

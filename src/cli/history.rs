@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
+use clap_complete::ArgValueCandidates;
+
 use super::{
+    complete,
     failure::{Exit, Failure},
     globals::Globals,
     output::Output,
     range::Period,
     table::Rows,
+    target::Needs,
     words,
 };
 use crate::history::{A_DAY, FiguresView, HoursView, Percentiles};
@@ -31,9 +35,11 @@ is missing.";
 pub(super) struct Arguments {
     /// Only of deliveries to this URL
     #[arg(long, value_name = "URL", conflicts_with = "topic")]
+    #[arg(add = ArgValueCandidates::new(complete::urls))]
     url: Option<EndpointUrl>,
     /// Only of events with this topic
     #[arg(long, value_parser = Topic::new)]
+    #[arg(add = ArgValueCandidates::new(complete::topics))]
     topic: Option<Topic>,
     #[command(flatten)]
     hours: Period,
@@ -53,9 +59,7 @@ pub(super) async fn run(
         (None, None) => Series::All,
     };
     let view = globals
-        .with_history(async |history| {
-            history.hours(&series, since, until).await.map_err(Failure::Store)
-        })
+        .with_target(Needs::Passive, async |target| target.hours(&series, since, until).await)
         .await?;
     if output.json {
         output.document(&view)?;

@@ -9,15 +9,17 @@
 
 use std::{ffi::OsString, io, process::ExitCode};
 
-use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 
 mod actor;
 mod attempts;
 mod audit;
 mod bench;
+mod complete;
 mod completions;
 mod config;
 mod deliveries;
+mod dev;
 mod endpoints;
 mod errors;
 mod explain;
@@ -26,12 +28,16 @@ mod globals;
 mod history;
 mod keys;
 mod ledger;
+mod listen;
+mod man;
+mod open;
 mod output;
 mod parked;
 mod payload;
 mod progress;
 mod publish;
 mod range;
+mod remote;
 mod replay;
 mod run;
 mod schedule;
@@ -39,6 +45,7 @@ mod source;
 mod status;
 mod subscriptions;
 mod table;
+mod target;
 mod tokens;
 mod topics;
 mod topology;
@@ -49,10 +56,11 @@ use self::{
     globals::Globals,
 };
 
-pub use self::output::Output;
+pub use self::{complete::complete, output::Output};
 
 const EXAMPLES: &str = "\
 Examples:
+  homing dev
   homing run
   echo '{\"topic\":\"order.paid\",\"data\":{\"id\":7}}' | homing publish
   homing subscriptions create --url https://example.com/hook --topic 'order.*'
@@ -79,6 +87,12 @@ struct Cli {
 enum Command {
     /// Deliver events and answer the HTTP API until SIGTERM or Ctrl-C
     Run(run::Arguments),
+    /// Start all in one terminal: broker, homing, dashboard, a listener, a demo event
+    Dev(dev::Arguments),
+    /// Show what homing sends, at an endpoint here
+    Listen(listen::Arguments),
+    /// Open the dashboard, or print its address
+    Open(open::Arguments),
     /// Publish events, each confirmed by the broker
     Publish(publish::Arguments),
     /// Manage subscriptions
@@ -131,6 +145,8 @@ enum Command {
     Config(config::Arguments),
     /// Print a script that completes commands in a shell
     Completions(completions::Arguments),
+    /// Write the manual pages into a folder
+    Man(man::Arguments),
 }
 
 /// Runs the program with these arguments, the first of which is its name.
@@ -143,7 +159,9 @@ pub async fn main(
     output: &mut Output<'_>,
 ) -> ExitCode {
     let arguments: Vec<_> = arguments.into_iter().collect();
-    let ended = match Cli::try_parse_from(&arguments) {
+    // Also where they cannot be read.
+    output.json = arguments.iter().any(|argument| argument == "--json");
+    let ended = match parse(&arguments) {
         Ok(cli) if cli.globals.has_lost_some(&arguments) => {
             let text = "give every --set in one place, before the command or after it";
             Err(Failure::Usage(text.to_owned()))
@@ -157,6 +175,24 @@ pub async fn main(
     ended.unwrap_or_else(|failure| report_failure(&failure, output)).into()
 }
 
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches_from(arguments)?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    cli.globals.command = words_of(&matches).join(" ");
+    Ok(cli)
+}
+
+/// The words of the command: `parked`, `list`.
+fn words_of(matches: &ArgMatches) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut level = matches.subcommand();
+    while let Some((word, below)) = level {
+        words.push(word);
+        level = below.subcommand();
+    }
+    words
+}
+
 /// Reports that the program could not start.
 pub fn not_started(error: &io::Error, output: &mut Output<'_>) -> ExitCode {
     output.notice(format_args!("cannot start: {error}"));
@@ -168,6 +204,9 @@ async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
     let globals = cli.globals;
     match cli.command {
         Command::Run(arguments) => run::run(&globals, &arguments, output).await,
+        Command::Dev(arguments) => Box::pin(dev::run(&globals, &arguments, output)).await,
+        Command::Listen(arguments) => Box::pin(listen::run(&globals, &arguments, output)).await,
+        Command::Open(arguments) => open::run(&globals, &arguments, output).await,
         Command::Publish(arguments) => publish::run(&globals, arguments, output).await,
         Command::Subscriptions(command) => subscriptions::run(&globals, command, output).await,
         Command::Endpoints(command) => Box::pin(endpoints::run(&globals, command, output)).await,
@@ -189,14 +228,15 @@ async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
         Command::Status(arguments) => status::run(&globals, &arguments, output).await,
         Command::Bench(arguments) => bench::run(&globals, &arguments, output).await,
         Command::Config(_) => config::run(output),
-        Command::Completions(arguments) => completions::run(&arguments, Cli::command(), output),
+        Command::Completions(arguments) => completions::run(&arguments, output),
+        Command::Man(arguments) => man::run(&arguments, Cli::command(), output),
     }
 }
 
 fn report_failure(failure: &Failure, output: &mut Output<'_>) -> Exit {
     let exit = failure.exit();
     if exit != Exit::Done {
-        output.notice(failure.report());
+        output.failed(&failure.report(), exit.code());
     }
     exit
 }

@@ -9,10 +9,11 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
+use clap::builder::styling::AnsiColor;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::json;
 
-use super::failure::Failure;
+use super::{failure::Failure, table::Tone};
 use homing_domain::report::{visible, visible_json, visible_lines};
 
 /// The streams of a command. Commands write to nothing else, so tests see all output.
@@ -58,6 +59,12 @@ impl<'a> Output<'a> {
         self.colours
     }
 
+    /// Columns of the terminal that answers go to; `None`: they go elsewhere.
+    pub(super) fn width(&self) -> Option<usize> {
+        let width = self.terminals.stdout.then(|| comfy_table::Table::new().width()).flatten();
+        width.map(usize::from).filter(|width| *width > 0)
+    }
+
     /// True if progress can be shown.
     pub(super) fn shows_progress(&self) -> bool {
         self.terminals.stderr
@@ -71,6 +78,24 @@ impl<'a> Output<'a> {
     /// One line of the answer.
     pub(super) fn line(&mut self, text: impl Display) -> Result<(), Failure> {
         writeln!(self.stdout, "{}", visible(&text.to_string())).map_err(Failure::Output)
+    }
+
+    /// One line of the answer, of which the first part shows by its colour if all is good.
+    pub(super) fn toned_line(
+        &mut self,
+        first: &str,
+        tone: Tone,
+        rest: &str,
+    ) -> Result<(), Failure> {
+        let (first, rest) = (visible(first), visible(rest));
+        if !self.colours {
+            return self.bytes(format!("{first} {rest}\n").as_bytes());
+        }
+        let style = match tone {
+            Tone::Good => AnsiColor::Green.on_default(),
+            Tone::Bad => AnsiColor::Red.on_default(),
+        };
+        self.bytes(format!("{style}{first}{style:#} {rest}\n").as_bytes())
     }
 
     /// Several lines of the answer, in a text of ours.
@@ -130,6 +155,17 @@ impl<'a> Output<'a> {
         self.bytes(format!("\x1b[H{lines}\x1b[J").as_bytes())
     }
 
+    /// The reason why the command failed, on standard error: one line of text, or of JSON with the
+    /// members that problems of the API have.
+    pub(super) fn failed(&mut self, detail: &str, exit: u8) {
+        if self.json {
+            let document = json!({ "detail": detail, "exit": exit }).to_string();
+            drop(writeln!(self.stderr, "{}", visible_json(&document)));
+        } else {
+            self.notice(detail);
+        }
+    }
+
     /// One line on standard error: an error, or what is not part of the answer.
     pub(super) fn notice(&mut self, text: impl Display) {
         // Where this cannot be written, there is no other place to report to.
@@ -154,18 +190,10 @@ impl<'a> Output<'a> {
     }
 }
 
-/// The JSON fields of `value`, so that others can be added.
-pub(super) fn fields_of(value: &impl Serialize) -> Map<String, Value> {
-    match serde_json::to_value(value) {
-        Ok(Value::Object(fields)) => fields,
-        Ok(_) | Err(_) => Map::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::table::{Rows, Tone};
+    use crate::cli::table::Rows;
 
     /// Goal: no terminal obeys text from outside, and it forges no line, whichever method writes
     /// it. Method: every control character, and marks that hide or turn text, with each method.
@@ -178,6 +206,7 @@ mod tests {
             let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
             let mut output = Output::new(&mut stdout, &mut stderr);
             output.line(&text).unwrap();
+            output.toned_line(&text, Tone::Bad, &text).unwrap();
             output.quote(&text).unwrap();
             output.document(&[&text]).unwrap();
             output.line_of_json(&[&text]).unwrap();
@@ -186,10 +215,13 @@ mod tests {
             rows.add_toned(std::slice::from_ref(&text), Tone::Bad);
             rows.write(&mut output, &[]).unwrap();
             output.notice(&text);
+            output.failed(&text, 1);
+            output.json = true;
+            output.failed(&text, 1);
             output.aside(&text);
             let shown = String::from_utf8([stdout, stderr].concat()).unwrap();
             let quoted = if c == '\n' { 2 } else { 1 };
-            assert_eq!(shown.lines().count(), 10 + quoted, "{c:?}: {shown}");
+            assert_eq!(shown.lines().count(), 13 + quoted, "{c:?}: {shown}");
             let obeyed =
                 |c: char| homing_domain::report::visible_lines(&c.to_string()) != c.to_string();
             assert!(!shown.contains(obeyed), "{c:?}: {shown:?}");

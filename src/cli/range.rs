@@ -1,6 +1,8 @@
 //! Flags that choose deliveries, a time, or a page of records.
 
-use super::{failure::Failure, words};
+use clap_complete::ArgValueCandidates;
+
+use super::{complete, failure::Failure, words};
 use homing_domain::{
     id::{DeliveryId, SubscriptionId},
     record::RecordId,
@@ -19,9 +21,11 @@ pub(super) struct Of {
     pub(super) delivery: Option<DeliveryId>,
     /// To be delivered to this subscription
     #[arg(long, value_name = "ID")]
+    #[arg(add = ArgValueCandidates::new(complete::subscriptions))]
     pub(super) subscription: Option<SubscriptionId>,
     /// Sent to this URL
     #[arg(long, value_name = "URL")]
+    #[arg(add = ArgValueCandidates::new(complete::urls))]
     url: Option<EndpointUrl>,
 }
 

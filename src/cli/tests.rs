@@ -32,6 +32,9 @@ fn help_is_an_answer() {
 
     Commands:
       run            Deliver events and answer the HTTP API until SIGTERM or Ctrl-C
+      dev            Start all in one terminal: broker, homing, dashboard, a listener, a demo event
+      listen         Show what homing sends, at an endpoint here
+      open           Open the dashboard, or print its address
       publish        Publish events, each confirmed by the broker
       subscriptions  Manage subscriptions [alias: subs]
       endpoints      Show endpoints and their circuits, disable and enable them [alias: eps]
@@ -54,6 +57,7 @@ fn help_is_an_answer() {
       bench          Measure what the broker and this machine can deliver
       config         Print every setting with its default and its meaning
       completions    Print a script that completes commands in a shell
+      man            Write the manual pages into a folder
       help           Print this message or the help of the given subcommand(s)
 
     Options:
@@ -61,15 +65,20 @@ fn help_is_an_answer() {
       -V, --version  Print version
 
     Options of every command:
-          --config <FILE>    Settings file; without it homing.toml, where it exists
-          --set <KEY=VALUE>  Change one setting, e.g. worker.max_in_flight=64; may be repeated
-          --broker <URL>     The broker, short for --set broker.url=URL
-          --store <URL>      The store, short for --set store.url=URL
-          --json             Answer with one JSON document
-      -v, --verbose...       Log what homing does to standard error; twice: every detail
-      -q, --quiet            Log nothing
+          --config <FILE>      Settings file; without it homing.toml, or else
+                               /etc/homing/homing.toml
+          --set <KEY=VALUE>    Change one setting, e.g. worker.max_in_flight=64; may be repeated
+          --broker <URL>       The broker, short for --set broker.url=URL
+          --store <URL>        The store, short for --set store.url=URL
+          --api <URL>          Have the work done by the running homing at this URL
+          --token-file <FILE>  A file with a token for it
+          --profile <NAME>     The same by its name in ~/.config/homing/profiles.toml
+          --json               Answer with one JSON document
+      -v, --verbose...         Log what homing does to standard error; twice: every detail
+      -q, --quiet              Log nothing
 
     Examples:
+      homing dev
       homing run
       echo '{"topic":"order.paid","data":{"id":7}}' | homing publish
       homing subscriptions create --url https://example.com/hook --topic 'order.*'
@@ -123,6 +132,8 @@ fn short_help_is_a_line_per_flag() {
           --header <NAME: VALUE>       Sent with every request; may be repeated
           --schedule <NAME>            The schedule of its retries; see `homing schedule --all`
           --rate-limit <NUMBER>        Requests per second that the endpoint takes from all workers
+          --deadline <TIME>            Deadline of one attempt, a minute at most: 30s
+          --max-concurrency <NUMBER>   Requests at a time, from all workers
           --description <TEXT>         A note for operators
           --unsigned                   Do not sign requests
           --secret-file <FILE>         A file with signing secrets (whsec_…, whsk_…), one a line

@@ -70,6 +70,9 @@ pub(super) struct CreateArguments {
 pub(super) struct DeleteArguments {
     /// Name of the token
     name: TokenName,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
 }
 
 pub(super) async fn run(
@@ -138,6 +141,13 @@ async fn delete(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let name = &arguments.name;
+    let asks = !arguments.yes && !output.json && output.can_ask();
+    if asks
+        && !output.ask(format_args!("Delete the token `{name}`? Its clients are refused then."))?
+    {
+        output.line("Nothing was deleted.")?;
+        return Ok(Exit::Failed);
+    }
     if !services.store.remove_token(name.as_str()).await.map_err(Failure::Store)? {
         return Err(Failure::NotFound(format!("there is no token `{name}`")));
     }

@@ -5,6 +5,7 @@ use super::{
     globals::Globals,
     output::Output,
     table::Rows,
+    target::Needs,
     words,
 };
 use crate::history::{TopicView, TopicsView};
@@ -41,9 +42,8 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     let Arguments { unwanted, limit, after } = arguments;
     let page = TopicPage { after: after.clone(), unwanted: *unwanted, limit: *limit };
-    let view = globals
-        .with_topics(async |topics| topics.page(&page).await.map_err(Failure::Store))
-        .await?;
+    let view =
+        globals.with_target(Needs::Passive, async |target| target.topics(&page).await).await?;
     if output.json {
         output.document(&view)?;
     } else {

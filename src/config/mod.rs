@@ -13,6 +13,7 @@ mod layers;
 mod log;
 mod modes;
 mod open_telemetry;
+mod profiles;
 mod renamed;
 mod show;
 mod tables;
@@ -34,6 +35,7 @@ pub use api::ApiSettings;
 pub use log::{LogFormat, LogSettings};
 pub use modes::LooseFile;
 pub use open_telemetry::IgnoredVariable;
+pub use profiles::{Profile, ProfileError, profile_file};
 pub use renamed::Renamed;
 pub use template::template;
 
@@ -53,7 +55,10 @@ pub const DEFAULTS: &str = concat!(
 );
 
 /// The file that is read by default, if it exists.
-pub const FILE_DEFAULT: &str = "homing.toml";
+const FILE_DEFAULT: &str = "homing.toml";
+
+/// The file that is read where that one does not exist: of the service that a package installs.
+const FILE_OF_MACHINE: &str = "/etc/homing/homing.toml";
 
 /// The settings of an operator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -104,14 +109,14 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads the defaults, OpenTelemetry's variables, `file` (or `homing.toml` where it exists), the
-    /// environment, and `overrides` (dotted key, value), in this order.
+    /// Reads the defaults, OpenTelemetry's variables, `file` (or `homing.toml`, or that of the machine,
+    /// where one exists), the environment, and `overrides` (dotted key, value), in this order.
     ///
     /// # Errors
     ///
     /// [`SettingsError`]: an unknown key, a wrong value, a missing file.
     pub fn load(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Self, SettingsError> {
-        let named = file.unwrap_or(Path::new(FILE_DEFAULT));
+        let named = file_or_default(file);
         let file = Layer::file(named, file.is_some())?;
         let above = vec![file, Layer::environment()?, Layer::flags(overrides)?];
         Self::with_variables(|name| std::env::var_os(name), above)
@@ -176,6 +181,13 @@ impl Settings {
     pub fn shown(&self) -> String {
         show::lines(self)
     }
+}
+
+/// The settings file: the one that is named, or else a default one, which need not exist.
+fn file_or_default(named: Option<&Path>) -> &Path {
+    let (folder, machine) = (Path::new(FILE_DEFAULT), Path::new(FILE_OF_MACHINE));
+    let default = if !folder.exists() && machine.exists() { machine } else { folder };
+    named.unwrap_or(default)
 }
 
 #[cfg(test)]

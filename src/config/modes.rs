@@ -8,7 +8,7 @@ use std::{
 
 use homing_store::settings::StoreUrl;
 
-use super::{DEFAULTS, FILE_DEFAULT, Layer, Settings, show};
+use super::{DEFAULTS, Layer, Settings, file_or_default, show};
 
 /// All permissions of others, and write permission of the group.
 const LOOSE: u32 = 0o027;
@@ -30,10 +30,11 @@ impl Settings {
     pub fn loose_files(&self, file: Option<&Path>) -> Vec<LooseFile> {
         let mut files = self.files_of_store();
         if has_secrets(file) {
-            files.push(file.unwrap_or(Path::new(FILE_DEFAULT)).to_owned());
+            files.push(file_or_default(file).to_owned());
         }
         files.push(self.store.encryption_key_file.clone().into());
         files.push(self.endpoint.client_key_file.clone().into());
+        files.push(self.endpoint.proxy_login_file.clone().into());
         let streams = self.source.livestream.values();
         files.extend(streams.map(|stream| stream.client_secret_file.clone()));
         let loose = |file: PathBuf| {
@@ -53,7 +54,7 @@ impl Settings {
 /// True if the file holds a secret that is not one of the defaults.
 fn has_secrets(file: Option<&Path>) -> bool {
     let read = || {
-        let named = file.unwrap_or(Path::new(FILE_DEFAULT));
+        let named = file_or_default(file);
         Settings::of(vec![Layer::text(DEFAULTS)?, Layer::file(named, file.is_some())?])
     };
     // A file that is not complete by itself may hold one too.

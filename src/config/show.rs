@@ -11,6 +11,7 @@ pub(super) fn lines(settings: &Settings) -> String {
     masked.broker.url = masked_urls(&masked.broker.url);
     masked.broker.management_url = masked_url(&masked.broker.management_url);
     masked.store.url = masked_url(&masked.store.url);
+    masked.endpoint.proxy = masked_url(&masked.endpoint.proxy);
     masked.traces.collector = without_secrets(&masked.traces.collector);
     for stream in masked.source.livestream.values_mut() {
         for url in [&mut stream.url, &mut stream.token_url] {
@@ -56,10 +57,11 @@ pub(super) fn secrets(settings: &Settings) -> Vec<String> {
 
 /// True if the value of `key` may hold a secret.
 pub(super) fn is_secret(key: &str) -> bool {
-    const SECRET: [&str; 7] = [
+    const SECRET: [&str; 8] = [
         "api.tokens",
         "broker.management_url",
         "broker.url",
+        "endpoint.proxy",
         "store.encryption_keys",
         "store.url",
         "traces.collector",

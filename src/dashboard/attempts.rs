@@ -4,10 +4,12 @@ use askama::Template;
 use axum::{Extension, extract::State, response::Response};
 
 use super::{
-    deliveries::instant,
+    cut,
     fields::{Fields, Wrong},
     layout::{ErrorPage, Layout, NavItem, Visitor, page},
-    links, words,
+    links,
+    period::instant,
+    words,
 };
 use crate::{
     history::{GapView, RecordView},

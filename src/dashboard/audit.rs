@@ -4,10 +4,10 @@ use askama::Template;
 use axum::{Extension, extract::State, response::Response};
 
 use super::{
-    deliveries::instant,
     fields::{Fields, Wrong},
     layout::{ErrorPage, Layout, NavItem, Visitor, page},
     links::link,
+    period::instant,
     words,
 };
 use crate::web::{App, AppState};

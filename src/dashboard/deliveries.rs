@@ -9,15 +9,18 @@ use axum::{
 
 use super::{
     body::Body,
+    cut,
     fields::{Fields, Wrong},
     layout::{ErrorPage, Layout, NavItem, Visitor, page},
-    links, words,
+    links,
+    period::instant,
+    words,
 };
 use crate::{
     history::{DeliveryTimeline, Explanation, GapView},
     web::AppState,
 };
-use homing_domain::{delivery_state::States, id::EventId, time::UnixMillis};
+use homing_domain::{delivery_state::States, id::EventId};
 use homing_store::{DeliveryFilter, DeliveryPage};
 
 const PAGE: u32 = 50;
@@ -87,19 +90,6 @@ pub(super) async fn list(
     }))
 }
 
-/// An instant as a browser's field for it sends it, in UTC: `2026-11-21T14:35`, with seconds or
-/// not. Source: HTML Living Standard, 2.3.5.5 (valid local date and time string).
-pub(super) fn instant(fields: &Fields, name: &str, wrong: &mut Wrong) -> Option<UnixMillis> {
-    let text = fields.given(name)?;
-    let local = text.trim_end_matches('Z');
-    let seconds = if local.matches(':').count() < 2 { ":00Z" } else { "Z" };
-    let found = words::instant(&format!("{local}{seconds}"));
-    if found.is_none() {
-        wrong.add(name, "write it as 2026-11-21T14:35, in UTC".to_owned());
-    }
-    found
-}
-
 #[derive(Template)]
 #[template(path = "event.html")]
 struct TimelinePage {
@@ -120,27 +110,4 @@ pub(super) async fn timeline(
     history.add_payloads(&mut explanation).await?;
     let layout = Layout::new(format!("Event {}", explanation.event), NavItem::Deliveries, visitor);
     Ok(page(&TimelinePage { layout, explanation }))
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::{body::Body, extract::FromRequest, http::Request};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn instants_of_browsers_and_typed_ones_are_read() {
-        let read = async |text: &str| {
-            let uri = links::link("/deliveries", [("since", text)]);
-            let request = Request::get(uri).body(Body::empty()).unwrap();
-            let fields = Fields::from_request(request, &()).await.unwrap();
-            let mut wrong = Wrong::default();
-            let read = instant(&fields, "since", &mut wrong);
-            assert_eq!(read.is_some(), wrong.is_empty());
-            read.map(|instant| instant.to_string())
-        };
-        assert_eq!(read("2026-11-21T14:35").await.as_deref(), Some("2026-11-21T14:35:00.000Z"));
-        assert_eq!(read("2026-11-21T14:35:07Z").await.as_deref(), Some("2026-11-21T14:35:07.000Z"));
-        assert_eq!(read("yesterday").await, None);
-    }
 }

@@ -17,6 +17,8 @@ pub(super) struct Texts {
     pub(super) filter_connector: String,
     pub(super) schedule: String,
     pub(super) rate_limit: String,
+    pub(super) deadline: String,
+    pub(super) max_concurrency: String,
     pub(super) description: String,
     pub(super) basic_username: String,
     pub(super) oauth2: OAuth2Texts,
@@ -51,6 +53,8 @@ impl Texts {
             filter_connector: view.filter_connector.as_str().to_owned(),
             schedule: view.schedule.clone().unwrap_or_default(),
             rate_limit: view.rate_limit.map(|limit| limit.to_string()).unwrap_or_default(),
+            deadline: view.deadline.clone().unwrap_or_default(),
+            max_concurrency: view.max_concurrency.map(|it| it.to_string()).unwrap_or_default(),
             description: view.description.clone().unwrap_or_default(),
             basic_username: String::new(),
             oauth2: OAuth2Texts::default(),
@@ -70,6 +74,8 @@ impl Texts {
             filter_connector: text("filter_connector"),
             schedule: text("schedule"),
             rate_limit: text("rate_limit"),
+            deadline: text("deadline"),
+            max_concurrency: text("max_concurrency"),
             description: text("description"),
             basic_username: text("basic_username"),
             oauth2: OAuth2Texts {
@@ -98,6 +104,8 @@ pub(super) fn draft(fields: &Fields, is_new: bool, wrong: &mut Wrong) -> Map<Str
     put("schedule", json!(fields.given("schedule")));
     put("description", json!(fields.given("description")));
     put("rate_limit", json!(fields.get::<u32>("rate_limit", wrong)));
+    put("deadline", json!(fields.given("deadline")));
+    put("max_concurrency", json!(fields.get::<u32>("max_concurrency", wrong)));
     if is_new || fields.given("auth_token").is_some() {
         put("auth_token", json!(fields.given("auth_token")));
     } else if fields.is_set("no_auth_token") {
@@ -239,6 +247,8 @@ mod tests {
             ("filters", r#"{"fieldName": "a", "comparison": "changed"}"#),
             ("headers", "x-a: b: c"),
             ("rate_limit", "5"),
+            ("deadline", "30s"),
+            ("max_concurrency", ""),
             ("schedule", ""),
         ])
         .await;
@@ -249,6 +259,8 @@ mod tests {
         assert_eq!(draft["filters"][0]["comparison"], "changed");
         assert_eq!(draft["headers"], json!({"x-a": "b: c"}));
         assert_eq!((&draft["rate_limit"], &draft["schedule"]), (&json!(5), &Value::Null));
+        let limits = (&draft["deadline"], &draft["max_concurrency"]);
+        assert_eq!(limits, (&json!("30s"), &Value::Null));
         assert!(draft.get("secrets").is_none() && draft.get("authentication").is_none());
     }
 

@@ -1,6 +1,6 @@
 //! Endpoints: the list of circuits, details of one, enabling and disabling.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use askama::Template;
 use axum::{
@@ -11,16 +11,20 @@ use axum::{
 
 use super::{
     audit::Changes,
-    chart::{Latency, Shapes, stacked},
+    chart::{Chart, Latency},
+    cut,
     fields::{Fields, Wrong},
+    figures::{Figures, Range},
     layout::{ErrorPage, Layout, NavItem, Visitor, page},
+    life::Life,
     links::{self, link},
     words,
 };
 use crate::{
     history::{ErrorView, FiguresView, History, RecordView},
+    overview::MAX_PARKED,
     registry,
-    web::{AppState, acting::Acting, jobs::BulkAction},
+    web::{App, AppState, acting::Acting, jobs::BulkAction},
 };
 use homing_delivery::circuits::View;
 use homing_domain::{
@@ -28,12 +32,14 @@ use homing_domain::{
     circuit::StateName,
     clock,
     history::Series,
+    id::SubscriptionId,
     record::{AttemptEvent, Class, Record},
-    time::{UnixMillis, hour_of},
+    time::UnixMillis,
     url::EndpointUrl,
 };
 use homing_store::{
-    CircuitPage, ErrorFilter, Intervention, Page as Part, RecordFilter, RecordPage, StoreError,
+    CircuitOrder, CircuitPage, ErrorFilter, Intervention, Page as Part, RecordFilter, RecordPage,
+    Selection, StoreError,
 };
 
 const PAGE: u32 = 50;
@@ -41,23 +47,50 @@ const PAGE: u32 = 50;
 const ATTEMPTS: u32 = 500;
 const LISTED: usize = 20;
 const SUBSCRIPTIONS: u32 = 20;
-/// Hours that are drawn: a week.
-const HOURS: u32 = 168;
-const HOUR: Duration = Duration::from_hours(1);
+/// A change can be undone for so long.
+const UNDO: Duration = Duration::from_secs(10);
 const ERRORS: u32 = 20;
 
 #[derive(Template)]
 #[template(path = "endpoints.html")]
 struct ListPage {
     layout: Layout,
+    fields: Fields,
     state: String,
     states: [&'static str; 3],
-    endpoints: Vec<View>,
+    sort: CircuitOrder,
+    endpoints: Vec<Listed>,
     corrupt: Vec<String>,
     /// The address of the next page.
     next: Option<String>,
     is_first: bool,
     wrong: Wrong,
+}
+
+/// An endpoint of the list.
+struct Listed {
+    view: View,
+    /// The first subscription that sends to it, and its description.
+    owner: Option<(SubscriptionId, Option<String>)>,
+}
+
+impl ListPage {
+    /// The address of the list in another state or another order.
+    fn list(&self, state: &str, sort: &str) -> String {
+        let given = [("state", state), ("sort", sort), ("q", self.fields.text("q"))];
+        link("/endpoints", given.into_iter().filter(|(_, text)| !text.is_empty()))
+    }
+
+    /// The order of the list by a column, as its heading has it.
+    fn sorted(&self, sort: &str) -> &'static str {
+        if self.sort.as_str() != sort {
+            "none"
+        } else if self.sort == CircuitOrder::Url {
+            "ascending"
+        } else {
+            "descending"
+        }
+    }
 }
 
 /// Lists the endpoints that were ever attempted or set.
@@ -68,23 +101,45 @@ pub(super) async fn list(
 ) -> Result<Response, ErrorPage> {
     let mut wrong = Wrong::default();
     let state: Option<StateName> = fields.get("state", &mut wrong);
+    let order = fields.get("sort", &mut wrong).unwrap_or(CircuitOrder::Broken);
     let after = fields.given("after").map(str::to_owned);
     let is_first = after.is_none();
-    let wanted = CircuitPage { state, after, limit: PAGE };
+    let contains = fields.given("q").map(str::to_owned);
+    let wanted =
+        CircuitPage { state, contains, order, after, limit: PAGE, ..CircuitPage::default() };
     let listing = app.services.circuits.views(&wanted).await?;
+    let mut endpoints = Vec::new();
+    for view in listing.views {
+        endpoints.push(Listed { owner: owner(&app, &view.url).await?, view });
+    }
     let next = listing.next.map(|next| {
-        link("/endpoints", [("state", fields.text("state")), ("after", next.as_str())])
+        let given = ["state", "sort", "q"].map(|name| (name, fields.text(name)));
+        let given = given.into_iter().filter(|(_, text)| !text.is_empty());
+        link("/endpoints", given.chain([("after", next.as_str())]))
     });
     Ok(page(&ListPage {
         layout: Layout::new("Endpoints", NavItem::Endpoints, visitor),
+        fields,
         state: state.map(|state| state.as_str().to_owned()).unwrap_or_default(),
         states: StateName::ALL.map(StateName::as_str),
-        endpoints: listing.views,
+        sort: order,
+        endpoints,
         corrupt: listing.corrupt.iter().map(|corrupt| corrupt.url.clone()).collect(),
         next,
         is_first,
         wrong,
     }))
+}
+
+/// The first subscription that sends to a URL, and its description.
+async fn owner(
+    app: &App,
+    url: &str,
+) -> Result<Option<(SubscriptionId, Option<String>)>, StoreError> {
+    let Ok(url) = url.parse::<EndpointUrl>() else { return Ok(None) };
+    let first = Part { after: None, limit: 1 };
+    let at = app.services.store.subscriptions_at(&url, first).await?.subscriptions;
+    Ok(at.into_iter().next().map(|one| (one.id, one.spec.description)))
 }
 
 #[derive(Template)]
@@ -93,7 +148,12 @@ struct OnePage {
     layout: Layout,
     view: View,
     latency: Latency,
-    week: Week,
+    lately: Lately,
+    life: Option<Life>,
+    undo: Option<Undo>,
+    /// Deliveries parked for it, up to [`MAX_PARKED`].
+    parked: u32,
+    is_latest: bool,
     errors: Vec<ErrorView>,
     attempts: Vec<RecordView>,
     has_more: bool,
@@ -102,28 +162,53 @@ struct OnePage {
     last: Changes,
 }
 
-/// The last week by the hour.
-struct Week {
+/// The figures of a day or a week.
+struct Lately {
+    range: Range,
     figures: FiguresView,
-    chart: Shapes,
+    charts: Vec<Chart>,
     notes: Vec<String>,
 }
 
-impl Week {
-    async fn of(history: &History, url: &EndpointUrl) -> Result<Self, StoreError> {
-        let now = clock::now();
-        let first = hour_of(now).minus(HOUR * (HOURS - 1));
-        let found = history.hours(&Series::Url(url.as_str().to_owned()), first, now).await?;
-        let by_hour: BTreeMap<_, _> =
-            found.hours.iter().map(|hour| (hour.hour.as_str(), &hour.figures)).collect();
-        let columns = (0..HOURS).map(|hour| {
-            let hour: UnixMillis = first.plus(HOUR * hour);
-            let figures = by_hour.get(hour.to_string().as_str());
-            figures.map_or_else(Vec::new, |figures| vec![figures.delivered, figures.failed])
-        });
-        let columns: Vec<_> = columns.collect();
-        let chart = stacked(&columns, &["fill-accent", "fill-bad"], (600, 110));
-        Ok(Self { figures: found.total, chart, notes: found.notes })
+impl Lately {
+    async fn read(range: Range, history: &History, url: &EndpointUrl) -> Result<Self, StoreError> {
+        let (now, series) = (clock::now(), Series::Url(url.as_str().to_owned()));
+        let found = history.hours(&series, range.since(now), now).await?;
+        let charts = Figures::charts(range, &found);
+        Ok(Self { range, figures: found.total, charts, notes: found.notes })
+    }
+}
+
+/// A change that was just made, and the one that undoes it.
+struct Undo {
+    said: &'static str,
+    /// The form that undoes it, and what the button says.
+    action: &'static str,
+    button: &'static str,
+    /// Seconds for which it is offered still.
+    seconds: u64,
+}
+
+impl Undo {
+    /// From the address that the form of the change led to; `None`: that is too long ago.
+    fn of(fields: &Fields) -> Option<Self> {
+        let at: i64 = fields.text("at").parse().ok()?;
+        let passed = clock::now().since(UnixMillis::new(at));
+        let seconds = UNDO.checked_sub(passed).filter(|left| !left.is_zero())?.as_secs().max(1);
+        let (said, action, button) = match fields.text("done") {
+            "disabled" => (
+                "Disabled: nothing is sent to it, and its deliveries are held.",
+                "/endpoint/enable",
+                "Undo: enable it",
+            ),
+            "enabled" => (
+                "Enabled: attempts begin slowly, and what is held is sent.",
+                "/endpoint/disable",
+                "Undo: disable it",
+            ),
+            _ => return None,
+        };
+        Some(Self { said, action, button, seconds })
     }
 }
 
@@ -135,10 +220,21 @@ pub(super) async fn show(
 ) -> Result<Response, ErrorPage> {
     let url = endpoint(&fields)?;
     let services = &app.services;
+    let range = fields.get("range", &mut Wrong::default()).filter(|range| *range != Range::Hour);
+    let is_latest = fields.text("attempts") == "latest";
     let view = services.circuits.view(&url).await?;
     let filter = RecordFilter { url: Some(url.as_str().to_owned()), ..RecordFilter::default() };
     let wanted = RecordPage { filter, after: None, limit: ATTEMPTS };
-    let records = services.store.attempts(&wanted).await?.records;
+    let mut records = services.store.attempts(&wanted).await?.records;
+    let latency = Latency::of(records.iter().filter_map(took));
+    if !is_latest {
+        records.sort_by_key(|record| match record.class() {
+            Class::Refused | Class::TimedOut | Class::Unreachable => 0,
+            Class::NotAttempted => 1,
+            Class::Accepted => 2,
+        });
+    }
+    let selection = Selection { url: Some(url.as_str().to_owned()), ..Selection::default() };
     let wanted = ErrorFilter { url: Some(url.as_str().to_owned()), since: None, limit: ERRORS };
     let errors = services.history.errors(&wanted).await?.errors;
     let wanted = Part { after: None, limit: SUBSCRIPTIONS };
@@ -146,8 +242,12 @@ pub(super) async fn show(
     Ok(page(&OnePage {
         layout: Layout::new(url.as_str(), NavItem::Endpoints, visitor),
         view,
-        week: Week::of(&services.history, &url).await?,
-        latency: Latency::of(records.iter().filter_map(took)),
+        lately: Lately::read(range.unwrap_or(Range::Week), &services.history, &url).await?,
+        life: Life::of(&services.store.circuit_changes(&url).await?, clock::now()),
+        undo: Undo::of(&fields),
+        parked: services.store.count_parked(&selection, MAX_PARKED).await?,
+        is_latest,
+        latency,
         errors,
         attempts: records.iter().take(LISTED).map(RecordView::from).collect(),
         has_more: records.len() > LISTED,
@@ -178,7 +278,7 @@ pub(super) async fn enable(
         let id = app.jobs.begin(services, BulkAction::ReplayParkedByCircuit(url))?;
         return Ok(Redirect::to(&format!("/parked/jobs/{id}")).into_response());
     }
-    Ok(back(&url))
+    Ok(done(&url, "enabled"))
 }
 
 /// Disables an endpoint.
@@ -188,18 +288,21 @@ pub(super) async fn disable(
 ) -> Result<Response, ErrorPage> {
     let url = endpoint(&fields)?;
     services.circuits.set(&url, Intervention::Disable).await?;
-    Ok(back(&url))
+    Ok(done(&url, "disabled"))
 }
 
 /// Makes a probe due.
 pub(super) async fn probe(Acting(services): Acting, fields: Fields) -> Result<Response, ErrorPage> {
     let url = endpoint(&fields)?;
     services.circuits.set(&url, Intervention::Probe).await?;
-    Ok(back(&url))
+    Ok(Redirect::to(&link("/endpoint", [("url", url.as_str())])).into_response())
 }
 
-fn back(url: &EndpointUrl) -> Response {
-    Redirect::to(&link("/endpoint", [("url", url.as_str())])).into_response()
+/// Back to the page of an endpoint, where the change can be undone for a while.
+fn done(url: &EndpointUrl, what: &str) -> Response {
+    let now = clock::now().get().to_string();
+    let link = link("/endpoint", [("url", url.as_str()), ("done", what), ("at", now.as_str())]);
+    Redirect::to(&link).into_response()
 }
 
 fn endpoint(fields: &Fields) -> Result<EndpointUrl, ErrorPage> {

@@ -64,6 +64,11 @@ impl Fields {
         value
     }
 
+    /// The names of the fields that were filled in.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(|(_, text)| !text.is_empty()).map(|(name, _)| name.as_str())
+    }
+
     /// True if a box is ticked.
     pub(super) fn is_set(&self, name: &str) -> bool {
         self.given(name).is_some()

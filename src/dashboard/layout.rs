@@ -67,6 +67,8 @@ pub(super) struct Layout {
     /// The navigation.
     pub(super) places: &'static [(NavItem, &'static str, &'static str)],
     pub(super) version: &'static str,
+    /// The text of the search, if this is its page.
+    pub(super) sought: String,
     /// No visitor is known, so there is no navigation.
     pub(super) is_closed: bool,
 }
@@ -75,7 +77,16 @@ impl Layout {
     pub(super) fn new(title: impl Into<String>, here: NavItem, visitor: Visitor) -> Self {
         let (title, assets) = (title.into(), assets::paths());
         let (places, version) = (NavItem::ALL, env!("CARGO_PKG_VERSION"));
-        Self { title, here, visitor, assets, places, version, is_closed: false }
+        Self {
+            title,
+            here,
+            visitor,
+            assets,
+            places,
+            version,
+            sought: String::new(),
+            is_closed: false,
+        }
     }
 }
 

@@ -30,9 +30,29 @@ pub(super) fn deliveries_to(url: &str) -> String {
     link("/deliveries", [("url", url)])
 }
 
+/// The list of deliveries of one topic.
+pub(super) fn deliveries_of(topic: &str) -> String {
+    link("/deliveries", [("topic", topic)])
+}
+
+/// The list of endpoints with a text in their URLs.
+pub(super) fn endpoints_with(text: &str) -> String {
+    link("/endpoints", [("q", text)])
+}
+
 /// The page of one endpoint.
 pub(super) fn endpoint(url: &str) -> String {
     link("/endpoint", [("url", url)])
+}
+
+/// The same with figures of another range.
+pub(super) fn endpoint_in(url: &str, range: &str) -> String {
+    link("/endpoint", [("url", url), ("range", range)])
+}
+
+/// The same with the latest attempts first.
+pub(super) fn endpoint_latest(url: &str) -> String {
+    link("/endpoint", [("url", url), ("attempts", "latest")])
 }
 
 /// The page of one message.

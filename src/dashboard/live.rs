@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{auth::Shown, overview, parked};
+use super::{auth::Shown, fields::Fields, layout::Visitor, overview, parked};
 use crate::web::AppState;
 
 /// The intervals of updates of the overview, and of a job.
@@ -67,9 +67,12 @@ impl Watcher {
 pub(super) async fn overview(
     State(app): State<AppState>,
     Extension(shown): Extension<Shown>,
+    Extension(visitor): Extension<Visitor>,
+    fields: Fields,
 ) -> Response {
-    watch((app, shown), OVERVIEW_INTERVAL, |app| async move {
-        overview::part(&app).await.map_or(Update::Reload, Update::Part)
+    let (range, may_write) = (overview::range(&fields), visitor.may_write);
+    watch((app, shown), OVERVIEW_INTERVAL, move |app| async move {
+        overview::part(&app, range, may_write).await.map_or(Update::Reload, Update::Part)
     })
 }
 

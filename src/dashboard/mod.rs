@@ -6,12 +6,12 @@
 //! another site's form changes anything; every list is bounded.
 //!
 //! The path of a request through the files: [`auth`] authenticates, [`fields`] reads parameters and
-//! forms, and a file per noun renders the page: [`overview`], [`endpoints`], [`deliveries`],
-//! [`attempts`], [`parked`], [`replays`], [`subscriptions`] with their [`draft`], [`topics`],
-//! [`sources`], [`audit`].
-//! [`layout`] is around all of them,
-//! [`links`] lead from one to another, [`live`] keeps parts of them current,
-//! [`words`] and [`chart`] render values, [`assets`] serves style, script and icon.
+//! forms, and a file per noun renders the page: [`overview`] with its [`problems`], [`figures`] and
+//! [`first_run`], [`search`], [`endpoints`], [`deliveries`], [`attempts`], [`parked`], [`replays`],
+//! [`subscriptions`] with their [`draft`], [`topics`], [`sources`], [`audit`].
+//! [`period`] reads instants, [`layout`] is around all of them, [`links`] lead from one to another, [`live`] keeps parts of
+//! them current, [`words`], [`cut`], [`chart`] and [`life`] render values, [`assets`] serves style, script and
+//! icon.
 //!
 //! Programs use the API; what both share is in [`web`](crate::web).
 
@@ -20,17 +20,24 @@ mod attempts;
 mod audit;
 mod body;
 mod chart;
+mod cut;
 mod deliveries;
 mod auth;
 mod draft;
 mod endpoints;
 mod fields;
+mod figures;
+mod first_run;
 mod layout;
+mod life;
 mod links;
 mod live;
 mod overview;
 mod parked;
+mod period;
+mod problems;
 mod replays;
+mod search;
 mod sources;
 mod subscriptions;
 mod topics;
@@ -43,6 +50,8 @@ use axum::{
     middleware::{from_fn, from_fn_with_state},
     routing::{get, post},
 };
+
+use tower_http::compression::CompressionLayer;
 
 use crate::web::AppState;
 
@@ -73,6 +82,7 @@ pub fn router(app: AppState) -> Router {
         .route("/subscriptions/{id}/test", post(subscriptions::test))
         .route("/subscriptions/{id}/rotate", post(subscriptions::rotate))
         .route("/subscriptions/{id}/delete", post(subscriptions::delete))
+        .route("/search", get(search::page))
         .route("/replays", get(replays::list).post(replays::begin))
         .route("/replays/{id}/stop", post(replays::stop))
         .route("/replays/{id}/resume", post(replays::resume))
@@ -91,6 +101,9 @@ pub fn router(app: AppState) -> Router {
         .route("/login", get(auth::login_page).post(auth::login))
         .route("/assets/{file}", get(assets::serve))
         .merge(pages)
+        // A page with a secret answers a form, which no other site can send: what is guessed into a
+        // page to be measured by its length never meets one.
+        .layer(CompressionLayer::new())
         .layer(from_fn(auth::policy))
         .with_state(app)
 }

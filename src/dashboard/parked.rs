@@ -1,6 +1,6 @@
 //! Parked messages: list, show, replay, drop, export.
 
-use std::{num::NonZeroU32, ops::ControlFlow, sync::Arc};
+use std::{collections::BTreeSet, num::NonZeroU32, ops::ControlFlow, sync::Arc};
 
 use askama::Template;
 use axum::{
@@ -12,10 +12,12 @@ use axum::{
 
 use super::{
     body::Body,
-    deliveries,
+    cut,
     fields::{Fields, Wrong},
     layout::{ErrorPage, Layout, NavItem, Visitor, page},
-    links, words,
+    links,
+    period::instant,
+    words,
 };
 use crate::web::{
     App, AppState,
@@ -82,8 +84,8 @@ impl ListPage {
 
 fn selection(fields: &Fields, wrong: &mut Wrong) -> Selection {
     Selection {
-        parked_after_ms: deliveries::instant(fields, "since", wrong),
-        parked_before_ms: deliveries::instant(fields, "until", wrong),
+        parked_after_ms: instant(fields, "since", wrong),
+        parked_before_ms: instant(fields, "until", wrong),
         ..fields.read(wrong)
     }
 }
@@ -131,6 +133,18 @@ fn one(fields: &Fields) -> Result<Selection, ErrorPage> {
         Some(_) => Ok(Selection { id, ..Selection::default() }),
         None => Err(ErrorPage::bad_request("This address names no parked message.")),
     }
+}
+
+/// The deliveries whose boxes are ticked.
+fn some(fields: &Fields) -> Result<Selection, ErrorPage> {
+    let ids = fields.names().filter_map(|name| name.strip_prefix("id-")?.parse::<ParkedId>().ok());
+    let ids: BTreeSet<_> = ids.take(usize::try_from(PAGE).unwrap_or(usize::MAX)).collect();
+    if ids.is_empty() {
+        return Err(ErrorPage::bad_request(
+            "Select deliveries first: tick their boxes in the list.",
+        ));
+    }
+    Ok(Selection { ids, ..Selection::default() })
 }
 
 #[derive(Template)]
@@ -220,12 +234,21 @@ pub(super) async fn begin(
     let action = action(fields.text("action"))?;
     let is_one = fields.is_set("one");
     let mut wrong = Wrong::default();
-    let chosen = if is_one { one(&fields)? } else { selection(&fields, &mut wrong) };
+    let picked = fields.is_set("chosen");
+    let chosen = match (is_one, picked) {
+        (true, _) => one(&fields)?,
+        (false, true) => some(&fields)?,
+        (false, false) => selection(&fields, &mut wrong),
+    };
     if !wrong.is_empty() {
         return Err(ErrorPage::bad_request("The filter is wrong; open the list to see why."));
     }
     let query = if is_one { String::new() } else { fields.query(&FILTERS) };
-    let description = if is_one { "this message".to_owned() } else { report(&fields) };
+    let description = match (is_one, picked) {
+        (true, _) => "this message".to_owned(),
+        (false, true) => "those that are selected".to_owned(),
+        (false, false) => report(&fields),
+    };
     let filter = Filter { selection: chosen, query, description };
     let action = match action {
         Action::Replay if is_one => BulkAction::Act(filter, action, Some(1)),

@@ -9,9 +9,9 @@ use axum::{
 };
 
 use super::{
-    deliveries,
     fields::{Fields, Wrong},
     layout::{ErrorPage, Layout, NavItem, Visitor, page},
+    period::fixed,
     words,
 };
 use crate::web::{AppState, acting::Acting};
@@ -57,8 +57,8 @@ impl From<ArchiveError> for ErrorPage {
 
 /// The selection of the form; `None`: fields are missing or wrong.
 fn selection(fields: &Fields, wrong: &mut Wrong) -> Option<ReplaySelection> {
-    let since = deliveries::instant(fields, "since", wrong);
-    let until = deliveries::instant(fields, "until", wrong);
+    let since = fixed(fields, "since", wrong);
+    let until = fixed(fields, "until", wrong);
     for (name, instant) in [("since", since), ("until", until)] {
         if instant.is_none() && wrong.with(name).is_none() {
             wrong.add(name, "when the window begins and ends".to_owned());

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{
     audit::Changes,
+    cut,
     draft::{self, Texts},
     fields::{Fields, Wrong},
     layout::{ErrorPage, Layout, NavItem, Visitor, page},
@@ -40,14 +41,21 @@ struct ListPage {
     layout: Layout,
     fields: Fields,
     wrong: Wrong,
-    subscriptions: Vec<View>,
+    subscriptions: Vec<Listed>,
     corrupt: Vec<UnreadableSubscription>,
     total: u64,
     next: Option<String>,
     is_first: bool,
 }
 
-/// Lists subscriptions, or those at one URL; redirects to one whose id is given.
+/// A subscription of the list.
+struct Listed {
+    view: View,
+    /// The state of its endpoint's circuit; `None`: nothing was attempted there.
+    state: Option<&'static str>,
+}
+
+/// Lists subscriptions, those at one URL or with a text in them; redirects to one whose id is given.
 pub(super) async fn list(
     State(app): State<AppState>,
     Extension(visitor): Extension<Visitor>,
@@ -60,19 +68,29 @@ pub(super) async fn list(
     }
     let services = &app.services;
     let wanted = Part { after: fields.get("after", &mut wrong), limit: PAGE };
-    let url: Option<EndpointUrl> = fields.get("q", &mut wrong);
-    let listing = match &url {
-        Some(url) => services.store.subscriptions_at(url, wanted).await?,
-        None if wrong.is_empty() => services.registry.page(wanted).await?,
-        None => Listing::default(),
+    let listing = match sought.parse::<EndpointUrl>() {
+        _ if !wrong.is_empty() => Listing::default(),
+        Ok(url) => services.store.subscriptions_at(&url, wanted).await?,
+        Err(_) if sought.is_empty() => services.registry.page(wanted).await?,
+        Err(_) => services.store.subscriptions_with(sought, wanted).await?,
     };
+    let mut subscriptions = Vec::new();
+    for view in services.registry.views(&listing.subscriptions).await? {
+        // A circuit that cannot be read hides no subscription.
+        let circuit = match view.url.parse::<EndpointUrl>() {
+            Ok(url) => services.store.circuit(&url).await.ok().flatten(),
+            Err(_) => None,
+        };
+        let state = circuit.map(|circuit| circuit.state.name().as_str());
+        subscriptions.push(Listed { view, state });
+    }
     let query = fields.query(&["q"]);
     Ok(page(&ListPage {
         layout: Layout::new("Subscriptions", NavItem::Subscriptions, visitor),
         is_first: fields.given("after").is_none(),
         fields,
         wrong,
-        subscriptions: services.registry.views(&listing.subscriptions).await?,
+        subscriptions,
         corrupt: listing.corrupt.into_iter().map(UnreadableSubscription::from).collect(),
         total: services.store.count_subscriptions().await?,
         next: listing.next.map(|next| format!("/subscriptions?{query}&after={next}")),

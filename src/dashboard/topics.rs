@@ -4,9 +4,10 @@ use askama::Template;
 use axum::{Extension, extract::State, response::Response};
 
 use super::{
+    cut,
     fields::Fields,
     layout::{ErrorPage, Layout, NavItem, Visitor, page},
-    links::link,
+    links::{self, link},
     words,
 };
 use crate::{

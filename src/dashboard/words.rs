@@ -45,7 +45,7 @@ impl fmt::Display for When {
         let Some(instant) = self.0 else { return f.write_str("–") };
         let relative = relative(instant, clock::now());
         let exact = exact(instant);
-        write!(f, "<time datetime=\"{instant}\" title=\"{exact}\">{relative}</time>")
+        write!(f, "<time datetime=\"{instant}\" title=\"{exact}\" tabindex=\"0\">{relative}</time>")
     }
 }
 
@@ -71,7 +71,7 @@ impl fmt::Display for Due {
         let Some(instant) = self.0 else { return f.write_str("–") };
         let (now, exact) = (clock::now(), exact(instant));
         let text = if instant > now { relative(instant, now) } else { "due now".to_owned() };
-        write!(f, "<time datetime=\"{instant}\" title=\"{exact}\">{text}</time>")
+        write!(f, "<time datetime=\"{instant}\" title=\"{exact}\" tabindex=\"0\">{text}</time>")
     }
 }
 
@@ -181,8 +181,10 @@ pub(super) fn rate(rate: f64) -> String {
         grouped(whole.parse::<u64>().unwrap_or(0))
     } else if rate >= 10.0 {
         format!("{rate:.1}")
-    } else if rate > 0.0 {
+    } else if rate >= 0.005 {
         format!("{rate:.2}")
+    } else if rate > 0.0 {
+        "< 0.01".to_owned()
     } else {
         "0".to_owned()
     }
@@ -233,14 +235,20 @@ pub(super) fn count(number: impl Number, one: &str, many: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{} {many}", grouped(number)) }
 }
 
+/// A number that was counted up to `most` only.
+pub(super) fn up_to(number: impl Number, most: impl Number) -> String {
+    let more = if number.number() >= most.number() { "+" } else { "" };
+    format!("{}{more}", grouped(number.number()))
+}
+
 /// The colour of a word.
 pub(super) fn tone(word: &str) -> &'static str {
     match word {
         "closed" | "accepted" | "delivered" | "running" | "connected" | "alive" => "good",
         "open" | "waits" | "not_before" | "throttled" | "held" | "not_attempted" | "paused"
-        | "waiting" | "connecting" | "circuit_open" | "endpoint_slow" => "wait",
+        | "waiting" | "connecting" | "circuit_open" | "endpoint_slow" | "slow" => "wait",
         "frozen" | "refused" | "timed_out" | "unreachable" | "parked" | "stopped" | "missing"
-        | "different" | "silent" | "exhausted" | "gone" => "bad",
+        | "different" | "silent" | "exhausted" | "gone" | "failing" => "bad",
         _ => "",
     }
 }

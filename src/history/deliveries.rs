@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     BEGINNING, DeliveryTimeline, END, GapView, History, Lookup,
@@ -23,7 +23,7 @@ const MAX_RECORDS: u32 = 5_000;
 const MAX_CIRCUITS: usize = 20;
 
 /// A page of deliveries.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = DeliveriesPage)]
 pub struct DeliveriesView {
     /// Those with the newest last records first.

@@ -1,6 +1,6 @@
 //! Failed attempts by what failed, as they are shown.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{History, words};
 use homing_domain::{
@@ -10,7 +10,7 @@ use homing_domain::{
 use homing_store::{ErrorFilter, StoreError};
 
 /// Failed attempts of one kind. Instants are RFC 3339.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = ErrorGroup)]
 pub struct ErrorView {
     /// Its id, by which what was parked for it is selected; `null`: errors of this URL that are too
@@ -38,7 +38,7 @@ pub struct ErrorView {
 }
 
 /// The errors with the latest attempts.
-#[derive(Clone, Debug, Default, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Errors)]
 pub struct ErrorsView {
     /// That with the latest attempt first.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::History;
 use homing_domain::{
@@ -13,7 +13,7 @@ use homing_domain::{
 use homing_store::{HistoryGaps, StoreError};
 
 /// Figures by the hour, of everything, of one URL or of one topic. Instants are RFC 3339.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = History)]
 pub struct HoursView {
     /// The beginning of the first hour.
@@ -33,7 +33,7 @@ pub struct HoursView {
 }
 
 /// The figures of one hour.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Hour)]
 pub struct HourView {
     /// Its beginning; RFC 3339.
@@ -44,7 +44,7 @@ pub struct HourView {
 }
 
 /// Counts and durations.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = HourFigures)]
 pub struct FiguresView {
     /// Events that were taken, once more when the broker sends one again; none for a URL.
@@ -73,7 +73,7 @@ pub struct FiguresView {
 }
 
 /// Durations that 50, 95 and 99 of a hundred do not exceed, to 6.25 per cent or half a millisecond.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Percentiles {
     /// The median.
     pub p50: u64,

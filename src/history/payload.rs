@@ -4,7 +4,7 @@ use std::{borrow::Cow, cmp::Reverse};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Explanation, History, RecordView};
 use homing_domain::{
@@ -21,7 +21,7 @@ const MAX_SHOWN: usize = 20;
 const MAX_SHOWN_BYTES: usize = 1_024 * 1_024;
 
 /// The request and the answer of an attempt; secrets are masked.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = AttemptPayload)]
 pub struct PayloadView {
     /// The request.
@@ -33,7 +33,7 @@ pub struct PayloadView {
 }
 
 /// A request or an answer.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = PayloadPart)]
 pub struct PartView {
     /// In their order.
@@ -52,7 +52,7 @@ pub struct PartView {
 }
 
 /// A header.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = PayloadHeader)]
 pub struct HeaderView {
     /// In lower case.

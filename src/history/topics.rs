@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
@@ -35,7 +35,7 @@ pub struct Topics {
 }
 
 /// A topic. Instants are RFC 3339.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = SeenTopic)]
 pub struct TopicView {
     /// The topic.
@@ -56,7 +56,7 @@ pub struct TopicView {
 }
 
 /// A page of topics.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = TopicsPage)]
 pub struct TopicsView {
     /// Ordered by topic.
@@ -89,9 +89,20 @@ impl Topics {
         })
     }
 
+    /// Topics that were seen with `text` in them, at most `limit`, those of the last events first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn with(&self, text: &str, limit: u32) -> Result<Vec<TopicView>, StoreError> {
+        let seen = self.store.topics_with(text, limit).await?;
+        Ok(seen.iter().map(|seen| self.view(seen)).collect())
+    }
+
     /// Topics of which an event came in the last day that no subscription wanted, and that none
     /// wants at present, the last one first; `None`: the store does not answer. Topics that are
-    /// wanted, and whose events filters refuse, are not among them. Some seconds old; the store is
+    /// wanted, and whose events filters refuse, are not among them, nor are those of homing's own
+    /// events. Some seconds old; the store is
     /// asked every two at most, whether it answers or not, and those who ask meanwhile share that.
     ///
     /// # Cancel safety
@@ -117,7 +128,8 @@ impl Topics {
             return Ok(Vec::new());
         }
         let views = seen.iter().map(|seen| self.view(seen));
-        Ok(views.filter(|view| view.subscriptions == Some(0)).collect())
+        let is_own = |view: &TopicView| view.topic.starts_with("homing.");
+        Ok(views.filter(|view| view.subscriptions == Some(0) && !is_own(view)).collect())
     }
 
     fn view(&self, seen: &TopicSeen) -> TopicView {

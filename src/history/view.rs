@@ -1,7 +1,7 @@
 //! The history as it is shown: records and gaps of the attempt log, and the explanation of an event.
 //! Instants are RFC 3339.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{PartView, PayloadView, words};
 use homing_delivery::{
@@ -14,12 +14,14 @@ use homing_domain::{
     record::{AttemptEvent, Class, Gap, Record, RecordId},
     report::Chain,
     subscription::Version,
+    text::Word,
+    time::UnixMillis,
     verdict::ParkReason,
 };
 use homing_store::ParkedId;
 
 /// A record of the attempt log. Instants are RFC 3339.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Attempt)]
 pub struct RecordView {
     /// Its id; ids sort by time.
@@ -58,7 +60,9 @@ pub struct RecordView {
     pub cause: Option<String>,
     /// The verdict: `delivered`, `not_wanted`, `waits`, `not_before`, `throttled`, `held` or
     /// `parked`.
-    pub verdict: &'static str,
+    #[serde(deserialize_with = "homing_domain::text::word")]
+    #[schema(value_type = String)]
+    pub verdict: Word,
     /// The next due time.
     pub due: Option<String>,
     /// The reason why it was parked.
@@ -152,7 +156,7 @@ impl RecordView {
 }
 
 /// Records that are missing from the log. Instants are RFC 3339.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Gap)]
 pub struct GapView {
     /// The start of the first.
@@ -180,7 +184,7 @@ impl std::fmt::Display for GapView {
 }
 
 /// A page of the log.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = AttemptsPage)]
 pub struct PageView {
     /// The newest first.
@@ -192,7 +196,7 @@ pub struct PageView {
 }
 
 /// The explanation of an event.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Explanation {
     /// Its id.
     pub event: String,
@@ -211,7 +215,7 @@ pub struct Explanation {
 }
 
 /// The timeline of the event's delivery to one subscription.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DeliveryTimeline {
     /// The event's id.
     pub event: String,
@@ -229,7 +233,9 @@ pub struct DeliveryTimeline {
     pub url: Option<String>,
     /// Its present state, as far as known: `delivered`, `waits`, `not_before`, `throttled`, `held`,
     /// `parked`, `was_parked` (replayed or dropped since) or `not_wanted`.
-    pub state: &'static str,
+    #[serde(deserialize_with = "homing_domain::text::word")]
+    #[schema(value_type = String)]
+    pub state: Word,
     /// The beginning of that; RFC 3339.
     pub since: Option<String>,
     /// The last time that a wait without an attempt was seen to go on; RFC 3339.
@@ -251,6 +257,13 @@ pub struct DeliveryTimeline {
 }
 
 impl DeliveryTimeline {
+    /// The outcome of its last attempt, if that failed.
+    #[must_use]
+    pub fn last_error(&self) -> Option<String> {
+        let last = self.attempts.iter().rev().find(|attempt| attempt.attempt.is_some())?;
+        (last.class != Class::Accepted).then(|| last.report())
+    }
+
     /// The number of its attempts that are known.
     #[must_use]
     pub fn attempts_made(&self) -> usize {
@@ -259,20 +272,27 @@ impl DeliveryTimeline {
 }
 
 /// A parked delivery.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = ParkedState)]
 pub struct Parked {
     /// Its id while it is parked.
-    #[serde(skip)]
+    #[serde(skip, default = "not_shown")]
     pub id: ParkedId,
     /// The reason.
-    pub reason: &'static str,
+    #[serde(deserialize_with = "homing_domain::text::word")]
+    #[schema(value_type = String)]
+    pub reason: Word,
     /// The time of parking; RFC 3339. Absent if the broker parked it.
     pub since: Option<String>,
     /// Attempts made until then.
     pub attempts: u32,
     /// The last outcome.
     pub last_outcome: Option<String>,
+}
+
+/// In place of an id that is not in the JSON.
+fn not_shown() -> ParkedId {
+    ParkedId::floor(UnixMillis::new(0))
 }
 
 impl From<&Entry> for Parked {
@@ -288,18 +308,20 @@ impl From<&Entry> for Parked {
 }
 
 /// A subscription that wants the topic, without a known delivery.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Unsent {
     /// Its id.
     pub subscription: SubscriptionId,
     /// The URL of the endpoint.
     pub url: String,
     /// The possible reason.
-    pub why: &'static str,
+    #[serde(deserialize_with = "homing_domain::text::word")]
+    #[schema(value_type = String)]
+    pub why: Word,
 }
 
 /// A look among what is parked.
-#[derive(Clone, Debug, Default, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Lookup {
     /// Messages that could not be looked at, because they are not in the store yet.
     pub arriving: Arriving,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use homing_domain::{id::SubscriptionId, time::UnixMillis};
 use homing_store::{ExpiringCertificate, Store, StoreError};
@@ -13,7 +13,7 @@ const WARNING: Duration = Duration::from_hours(24 * 14);
 const MAX_LISTED: u32 = 100;
 
 /// A subscription whose client certificate has expired, or will within two weeks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = ExpiringCertificate)]
 pub struct ExpiringCertificateView {
     /// Its id.

@@ -1,12 +1,12 @@
 //! Subscriptions whose filters cost more than an event may.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use homing_domain::{activity::CostlyFilters, id::SubscriptionId};
 
 /// A subscription for which events were parked lately because its filters cost too much. It is
 /// listed until it changes, or until a day without such an event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CostlySubscription {
     /// Its id.
     pub id: SubscriptionId,

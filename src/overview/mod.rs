@@ -5,15 +5,17 @@
 //! and shows the rest. Store and broker are queried once a second at most, however many clients
 //! there are ([`StatusService`]).
 
+mod broken;
 mod certificates;
 mod costly;
 mod left_over;
 mod queues;
+mod scaling;
 mod unreadable;
 
 use std::{sync::Arc, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
@@ -23,12 +25,14 @@ use homing_broker::{Broker, topology::Names};
 use homing_domain::{
     activity::{COSTLY_FOR, CostlyFilters, Due, Figures, Minute, WorkerReport, minute_of},
     clock,
+    scaling::WorkerPlan,
     time::UnixMillis,
 };
 use homing_livestream::settings::SourceSettings;
 use homing_store::{Store, StoreError, UnsettledCounts};
 
 pub use self::{
+    broken::{Broken, BrokenEndpoint, BrokenEndpoints, MAX_PARKED, Trouble},
     certificates::ExpiringCertificateView,
     costly::CostlySubscription,
     left_over::{deletable, left_over_advice},
@@ -45,7 +49,7 @@ const MINUTES: usize = 60;
 const MINUTE_MS: i64 = 60_000;
 
 /// The overview of a pool.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Status)]
 pub struct Overview {
     /// The instant of the overview; RFC 3339.
@@ -76,6 +80,8 @@ pub struct Overview {
     pub minutes: Vec<Minute>,
     /// Workers that reported in the last two hours and did not sign off.
     pub workers: Vec<Worker>,
+    /// Workers that the present backlog and rate need; absent: broker or store do not answer.
+    pub workers_wanted: Option<u32>,
     /// Sources of the settings.
     pub sources: Vec<homing_livestream::View>,
     /// All queues, in the order in which a message passes through them. Empty: the broker does not
@@ -84,7 +90,7 @@ pub struct Overview {
 }
 
 /// The state of a dependency of the pool.
-#[derive(Clone, Debug, Default, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Reached)]
 pub struct Health {
     /// Its location, without passwords; only on the command line.
@@ -97,7 +103,7 @@ pub struct Health {
 }
 
 /// Per second.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Rates {
     /// Events taken from the primary queue.
     pub events: f64,
@@ -112,7 +118,7 @@ pub struct Rates {
 }
 
 /// A worker.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Worker {
     /// Its last report.
     #[serde(flatten)]
@@ -218,6 +224,7 @@ impl Overview {
             last_hour,
             minutes,
             workers: stored.workers.into_iter().map(alive).collect(),
+            workers_wanted: None,
             sources: stored.sources,
             queues,
         }
@@ -271,6 +278,7 @@ pub struct StatusService {
     broker: Broker,
     store: Arc<dyn Store>,
     sources: Arc<SourceSettings>,
+    plan: WorkerPlan,
     unreadable: Arc<UnreadableSubscriptions>,
     last: Arc<Mutex<Option<Seen>>>,
 }
@@ -278,9 +286,13 @@ pub struct StatusService {
 impl StatusService {
     /// The status of one installation.
     #[must_use]
-    pub fn new(broker: Broker, store: Arc<dyn Store>, sources: SourceSettings) -> Self {
+    pub fn new(
+        (broker, store): (Broker, Arc<dyn Store>),
+        sources: SourceSettings,
+        plan: WorkerPlan,
+    ) -> Self {
         let sources = Arc::new(sources);
-        Self { broker, store, sources, unreadable: Arc::default(), last: Arc::default() }
+        Self { broker, store, sources, plan, unreadable: Arc::default(), last: Arc::default() }
     }
 
     /// The subscriptions that cannot be read.
@@ -332,7 +344,7 @@ impl StatusService {
             broker.error = Some(format!("the broker takes no messages now ({why})"));
         }
         let store = Health::of(&stored, String::clone);
-        Overview::new((broker, queues.ok()), (store, stored.ok()), now)
+        Overview::new((broker, queues.ok()), (store, stored.ok()), now).with_plan(&self.plan)
     }
 }
 

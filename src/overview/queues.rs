@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use homing_broker::{
     Broker,
@@ -10,11 +10,15 @@ use homing_broker::{
     topology::{Depth, Names, QueueKind, QueueSpec, State},
 };
 use homing_delivery::worker::layout;
-use homing_domain::{activity::Due, report::duration, time::UnixMillis, url::EndpointUrl};
+use homing_domain::{
+    activity::Due, report::duration, text::Word, time::UnixMillis, url::EndpointUrl,
+};
 use homing_store::{HeldSlot, Store};
 
 /// The purpose of a queue, in the order of a message's life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[schema(as = StatusQueueKind)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -37,7 +41,7 @@ pub enum Kind {
 }
 
 /// A queue.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = StatusQueue)]
 pub struct Queue {
     /// Its name at the broker.
@@ -49,7 +53,9 @@ pub struct Queue {
     /// The time that messages stay; only in wait queues.
     pub wait_ms: Option<u64>,
     /// `present`, `missing`, `different` (other arguments) or `left over`.
-    pub state: &'static str,
+    #[serde(deserialize_with = "homing_domain::text::word")]
+    #[schema(value_type = String)]
+    pub state: Word,
     /// Ready, without those in flight.
     pub messages: Option<u32>,
     /// The number of consumers.

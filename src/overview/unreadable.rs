@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::{
     sync::Mutex,
     time::{Duration, Instant},
@@ -12,7 +12,7 @@ use homing_domain::id::SubscriptionId;
 use homing_store::{Corrupt, Listing, MAX_PAGE_LIMIT, Page, Store, StoreError};
 
 /// A subscription that cannot be read. Its events wait until it can.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct UnreadableSubscription {
     /// Its id.
     pub id: SubscriptionId,

@@ -18,13 +18,16 @@ use change::KEEP_SECRETS;
 use secrets::{new_secret, rotated};
 
 use homing_broker::{Broker, control::Announcement};
-use homing_delivery::{endpoint, settings::Schedules};
+use homing_delivery::{
+    endpoint::{self, Policy},
+    settings::Schedules,
+};
 use homing_domain::{
     audit::Actor,
     clock,
     id::SubscriptionId,
     signature::{SignatureScheme, SigningSecret},
-    subscription::{Draft, FieldError, FieldErrors, Subscription},
+    subscription::{Authentication, Draft, FieldError, FieldErrors, Subscription},
     time::UnixMillis,
     url::EndpointUrl,
 };
@@ -37,6 +40,7 @@ pub struct Registry {
     store: Arc<dyn Store>,
     broker: Broker,
     schedules: Schedules,
+    policy: Policy,
 }
 
 /// The reason why a subscription was not created, updated or found.
@@ -137,10 +141,15 @@ impl Created {
 }
 
 impl Registry {
-    /// A registry that writes to `store` and announces over `broker`.
+    /// A registry that writes to `store`, announces over `broker`, and takes what `policy` allows.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, broker: Broker, schedules: Schedules) -> Self {
-        Self { store, broker, schedules }
+    pub fn new(
+        store: Arc<dyn Store>,
+        broker: Broker,
+        schedules: Schedules,
+        policy: Policy,
+    ) -> Self {
+        Self { store, broker, schedules, policy }
     }
 
     /// The same for the changes of `actor`.
@@ -170,6 +179,7 @@ impl Registry {
         let now = clock::now();
         let subscription = self.build(id, &draft, (now, now))?;
         check_validity(&subscription, now)?;
+        self.check_policy(&subscription, |_| true)?;
         self.store.insert_subscription(&subscription).await?;
         self.announce().await;
         Ok(Created::new(subscription, secret))
@@ -196,6 +206,7 @@ impl Registry {
             if changes.contains_key("client_certificate") {
                 check_validity(&subscription, clock::now())?;
             }
+            self.check_policy(&subscription, |field| changes.contains_key(field))?;
             change::keep_expiries(&present.secrets, &mut subscription.spec.secrets);
             let forms = (&present.draft.workfront, &mut subscription.spec.workfront);
             if let (Some(former), Some(form)) = forms {
@@ -326,6 +337,28 @@ impl Registry {
         let subscription = Subscription { id, spec, created, updated };
         endpoint::rehearse(&subscription).map_err(RegistryError::Field)?;
         Ok(subscription)
+    }
+
+    /// Checks the fields that are `new` by the settings. Others may be there since these were
+    /// different.
+    fn check_policy(
+        &self,
+        subscription: &Subscription,
+        is_new: impl Fn(&str) -> bool,
+    ) -> Result<(), RegistryError> {
+        let spec = &subscription.spec;
+        let url = if is_new("url") { self.policy.check_field(&spec.url) } else { Ok(()) };
+        let authentication = spec.authentication.as_ref().filter(|_| is_new("authentication"));
+        let token = match authentication.and_then(Authentication::oauth2) {
+            Some(credentials) => credentials.token_endpoint().and_then(|url| {
+                let checked = self.policy.check(&url);
+                checked.map_err(|why| FieldError::new("authentication.oauth2.token_url", why))
+            }),
+            None => Ok(()),
+        };
+        let deadline = spec.deadline.filter(|_| is_new("deadline"));
+        let deadline = self.policy.check_deadline(deadline);
+        url.and(token).and(deadline).map_err(RegistryError::Field)
     }
 
     async fn announce(&self) {

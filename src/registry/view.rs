@@ -5,7 +5,7 @@ use std::{
     num::NonZeroU32,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 use serde_json::Value;
 
 use super::{Registry, RegistryError};
@@ -16,14 +16,16 @@ use homing_domain::{
     id::SubscriptionId,
     signature::SigningSecret,
     subscription::{
-        AuthToken, Authentication, ClientCertificate, Subscription, TokenStatus, WorkfrontForm,
+        AuthToken, Authentication, ClientCertificate, Draft, Subscription, TokenStatus,
+        WorkfrontForm,
     },
+    text::Word,
     time::UnixMillis,
 };
 use homing_store::Damaged;
 
 /// A subscription with masked secrets; instants in RFC 3339.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Subscription)]
 pub struct View {
     /// Its id.
@@ -50,11 +52,16 @@ pub struct View {
     /// Newest first.
     pub secrets: Vec<SecretView>,
     /// Names with masked values.
+    #[serde(deserialize_with = "masked_headers")]
     pub headers: BTreeMap<String, &'static str>,
     /// The name of its schedule.
     pub schedule: Option<String>,
     /// Requests per second.
     pub rate_limit: Option<u32>,
+    /// The deadline of one attempt; null: `endpoint.deadline`.
+    pub deadline: Option<String>,
+    /// Requests at a time.
+    pub max_concurrency: Option<u32>,
     /// A note for operators.
     pub description: Option<String>,
     /// Workfront's form, if events are sent in it.
@@ -64,6 +71,9 @@ pub struct View {
     /// because its filters cost too much; RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filters_over_budget: Option<String>,
+    /// The reason why the settings do not allow to call the URL: its attempts fail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_called: Option<String>,
     /// RFC 3339.
     pub created: String,
     /// RFC 3339.
@@ -71,11 +81,13 @@ pub struct View {
 }
 
 /// A masked signing secret.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = SigningSecret)]
 pub struct SecretView {
     /// A mask.
-    pub secret: &'static str,
+    #[serde(deserialize_with = "masked")]
+    #[schema(value_type = String)]
+    pub secret: Word,
     /// Of the scheme `v1a`: the public key with which the receiver verifies, `whpk_…`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_key: Option<String>,
@@ -85,7 +97,7 @@ pub struct SecretView {
 }
 
 /// A client certificate without its key.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = ClientCertificate)]
 pub struct CertificateView {
     /// The one that it is for.
@@ -95,7 +107,7 @@ pub struct CertificateView {
 }
 
 /// The state of an OAuth 2.0 token; instants in RFC 3339, by the clock of the store.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = OAuth2Token)]
 pub struct TokenView {
     /// The instant at which it was obtained; absent: none was yet.
@@ -114,6 +126,18 @@ pub struct TokenView {
 
 const MASK: &str = "****";
 
+/// A mask that another homing has written.
+fn masked<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static str, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| MASK)
+}
+
+fn masked_headers<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, &'static str>, D::Error> {
+    let names = BTreeMap::<String, IgnoredAny>::deserialize(deserializer)?;
+    Ok(names.into_keys().map(|name| (name, MASK)).collect())
+}
+
 impl From<&Subscription> for View {
     fn from(subscription: &Subscription) -> Self {
         let spec = &subscription.spec;
@@ -131,9 +155,12 @@ impl From<&Subscription> for View {
             headers: spec.headers.keys().map(|name| (name.clone(), MASK)).collect(),
             schedule: spec.schedule.clone(),
             rate_limit: spec.rate_limit.map(NonZeroU32::get),
+            deadline: spec.deadline.map(Draft::written_deadline),
+            max_concurrency: spec.max_concurrency.map(NonZeroU32::get),
             description: spec.description.clone(),
             workfront: spec.workfront.clone(),
             filters_over_budget: None,
+            not_called: None,
             created: subscription.created.to_string(),
             updated: subscription.updated.to_string(),
         }
@@ -184,9 +211,12 @@ impl View {
             headers: draft.headers.keys().map(|name| (name.clone(), MASK)).collect(),
             schedule: draft.schedule.clone(),
             rate_limit: draft.rate_limit,
+            deadline: draft.deadline.clone(),
+            max_concurrency: draft.max_concurrency,
             description: draft.description.clone(),
             workfront: draft.workfront.clone(),
             filters_over_budget: None,
+            not_called: None,
             created: damaged.created.to_string(),
             updated: damaged.updated.to_string(),
         }
@@ -194,7 +224,7 @@ impl View {
 }
 
 impl Registry {
-    /// Views of `subscriptions`, with the reports of workers.
+    /// Views of `subscriptions`, with the reports of workers and what the settings refuse.
     ///
     /// # Errors
     ///
@@ -204,6 +234,7 @@ impl Registry {
         let seen: HashMap<_, _> = costly.iter().map(|one| (one.subscription, one.seen)).collect();
         let view = |subscription: &Subscription| View {
             filters_over_budget: seen.get(&subscription.id).map(ToString::to_string),
+            not_called: self.policy.check(&subscription.spec.url).err().map(|it| it.to_string()),
             ..View::from(subscription)
         };
         Ok(subscriptions.iter().map(view).collect())

@@ -112,3 +112,12 @@ async fn a_job_is_done_tried_again_snoozed_or_cancelled() {
     tokio::join!(pool.run(stop.clone()), running);
     assert_eq!(installation.wait_for_parked(1).await.len(), 1);
 }
+
+#[test]
+fn the_documentation_shows_the_example() {
+    let document = include_str!("../../docs/library.md");
+    let block = document.split("\n```rust ").nth(1).expect("it is shown");
+    let (_info, block) = block.split_once('\n').expect("the fence ends");
+    let (shown, _) = block.split_once("\n```").expect("the block ends");
+    assert!(include_str!("../../examples/any_job.rs").contains(shown), "docs/library.md");
+}

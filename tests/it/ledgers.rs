@@ -121,7 +121,9 @@ fn hours_of(answer: &Value) -> &[Value] {
 /// Number, xor and sum of each hour by the program in docs/ledger.md.
 fn python(site: &Site) -> Vec<String> {
     let document = include_str!("../../docs/ledger.md");
-    let program = document.split("```python\n").nth(1).and_then(|rest| rest.split("```").next());
+    let program = document.split("```python ").nth(1).and_then(|rest| rest.split("```").next());
+    // Behind the rest of the fence's line.
+    let program = program.and_then(|program| program.split_once('\n')).map(|(_info, it)| it);
     let file = site.folder.path().join("ledger.py");
     let program = program.expect("a program").replace("received.txt", "received");
     fs::write(&file, program).expect("it can be written");

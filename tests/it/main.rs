@@ -1,4 +1,4 @@
-//! The promises of README against a real RabbitMQ and a real PostgreSQL, a file for each.
+//! The promises of docs/guarantees.md against a real RabbitMQ and a real PostgreSQL, a file for each.
 //!
 //! `make test` starts both for them and names them in `HOMING_TEST_AMQP_URL` and
 //! `HOMING_TEST_POSTGRES_URL`. Every test has queues of its own by `broker.prefix`, and a database
@@ -27,7 +27,9 @@ mod cli;
 mod client_certificates;
 mod dashboard;
 mod delivers;
+mod documents;
 mod drains;
+mod egress;
 mod endpoints;
 mod explains;
 mod fan_out;
@@ -45,9 +47,11 @@ mod livestream;
 mod metrics;
 mod oauth2;
 mod overview;
+mod own_limits;
 mod parks;
 mod payloads;
 mod permissions;
+mod policies;
 mod pools;
 mod publishers;
 mod refusals;

@@ -99,6 +99,8 @@ async fn the_metrics_are_well_formed_and_in_the_catalogue() {
         if waits { Ok(reported) } else { Err(reported) }
     })
     .await;
+    let status = get(&base, "/v1/status", "").await;
+    assert!(status.contains(r#""workers_wanted":1,"#), "{status}");
     drop(worker);
 
     let mut check = promtool(&["check", "metrics"]).stdin(Stdio::piped()).spawn().expect("it runs");
@@ -115,6 +117,7 @@ async fn the_metrics_are_well_formed_and_in_the_catalogue() {
         format!("homing_queue_messages{{queue=\"{prefix}.v1.wait.60000\"}} 1"),
         format!("homing_queue_consumers{{queue=\"{prefix}.v1.primary\"}} 1"),
         "homing_store_up 1".to_owned(),
+        "homing_workers_wanted 1".to_owned(),
         r#"homing_broker_connected{link="publishing"} 1"#.to_owned(),
     ] {
         assert!(reported.lines().any(|reported| reported == line), "{line} in\n{reported}");

@@ -129,6 +129,22 @@ async fn a_token_endpoint_at_a_private_address_is_not_called() {
     assert_eq!(receiver.count(), 0);
 }
 
+/// Goal: what the settings allow to call holds for a token endpoint, too.
+#[tokio::test]
+async fn a_token_endpoint_at_a_port_that_is_refused_is_not_called() {
+    let receiver = Receiver::accepting().await;
+    let url = receiver.url("");
+    let port = url.rsplit_once(':').expect("a port").1;
+    let endpoints = endpoints(&format!("refuse_ports = [\"{port}\"]"));
+    let authentication = json!({"oauth2": {
+        "token_url": receiver.url("/token"), "client_id": "c", "client_secret": "s",
+    }});
+    let one = subscription("https://example.com/", &authentication);
+    let error = sent(&endpoints, &one).await.expect_err("there is no token");
+    assert!(error.contains("is not called (endpoint.refuse_ports)"), "{error}");
+    assert_eq!(receiver.count(), 0);
+}
+
 /// Goal: one token request in a lifetime for all workers. Method: four processes, which deliver all
 /// the time; first a long lifetime, then a short one.
 #[tokio::test(flavor = "multi_thread")]
@@ -232,14 +248,18 @@ async fn without_a_token_deliveries_wait_uncharged_and_say_why() {
         holds(says, explained)
     })
     .await;
-    let listed = site.run(&["deliveries", "list", "--state", "throttled", "--json"]);
+    let listed = site.run(&["deliveries", "--state", "throttled", "--json"]);
     assert!(listed.contains("\"e1\""), "{listed}");
     let shown = site.run(&["subscriptions", "get", &id]);
     assert!(shown.contains("none yet; not renewed since") && !shown.contains("s3cret"), "{shown}");
     assert_eq!(site.run(&["endpoints", "list", "--json"]).matches("\"url\"").count(), 0);
     let log = std::fs::read_to_string(site.log()).expect("there is a log");
     assert!(log.contains("oauth2_token.not_obtained"), "{log}");
-    assert!(log.contains("delivery.held"), "{log}");
+    eventually(async || {
+        let log = std::fs::read_to_string(site.log()).expect("there is a log");
+        holds(log.contains("deliveries.deferred"), log)
+    })
+    .await;
 
     server.begin().await;
     let hooks = server.wait_for_accepted(1).await;

@@ -93,7 +93,7 @@ async fn a_publisher_may_declare_the_exchange_before_homing_does() {
         installation.publisher.publish(Raw::new("t", "event-1", "{}")).await;
         receiver.wait_for(1).await;
         running.stop().await;
-        // And once more, with the argument that README gives.
+        // And once more, with the argument that rabbitmq/README.md gives.
         let unrouted = with_argument.then(|| installation.names().alternate());
         declare_events(&installation.corner, unrouted).await.expect("declared as it is");
     }

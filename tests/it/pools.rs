@@ -1,7 +1,7 @@
 //! A pool of worker processes that share nothing but a broker and a PostgreSQL database.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fs,
     process::{Child, Stdio},
     time::Duration,
@@ -10,11 +10,17 @@ use std::{
 use homing_domain::encryption_key::EncryptionKey;
 use tokio::time::Instant;
 
-use crate::support::{
-    PATIENCE,
-    database::{Database, Server},
-    process::Site,
-    receiver::{Receiver, Reply},
+use crate::{
+    secrets::{address, get},
+    support::{
+        PATIENCE,
+        broker::Raw,
+        database::{Database, Server},
+        holds,
+        process::{Process, Site},
+        receiver::{Receiver, Reply},
+        within,
+    },
 };
 
 /// `[store]` of all processes of a pool.
@@ -180,4 +186,95 @@ async fn delivery_goes_on_while_the_database_server_is_away() {
     assert_eq!(endpoint(&site, &well.url("/"))["successes"], EVENTS);
     let dead = endpoint(&site, &dying.url("/"));
     assert_eq!((&dead["state"], &dead["failures"]), (&"open".into(), &failed.len().into()));
+}
+
+/// The metric that a scaler follows.
+async fn workers_wanted(base: &str) -> usize {
+    let metrics = get(base, "/metrics", "").await;
+    let line = metrics.lines().find_map(|line| line.strip_prefix("homing_workers_wanted "));
+    line.and_then(|wanted| wanted.parse().ok()).unwrap_or_else(|| panic!("no number: {metrics}"))
+}
+
+/// As an autoscaler: starts workers, and ends them by SIGTERM, which is what a pod gets.
+struct Scaler<'a> {
+    site: &'a Site,
+    base: String,
+    pool: Vec<Process>,
+    /// The numbers that were wanted in the last seconds: of these the highest counts.
+    lately: VecDeque<usize>,
+    peak: usize,
+}
+
+impl Scaler<'_> {
+    const MOST: usize = 4;
+
+    /// Looks once. True if the pool has grown to its most, and is down to one worker again.
+    async fn follow(&mut self) -> bool {
+        let wanted = workers_wanted(&self.base).await.clamp(1, Self::MOST);
+        self.lately.push_back(wanted);
+        if self.lately.len() > 10 {
+            self.lately.pop_front();
+        }
+        let wanted = self.lately.iter().copied().max().unwrap_or(1);
+        while self.pool.len() < wanted {
+            self.pool.push(self.site.start());
+        }
+        self.peak = self.peak.max(self.pool.len());
+        while self.pool.len() > wanted {
+            let mut ended = self.pool.remove(0);
+            ended.terminate();
+            assert_eq!(ended.ended().await.code(), Some(0));
+        }
+        self.peak == Self::MOST && self.pool.len() == 1
+    }
+}
+
+/// Goal: a pool that grows and shrinks costs no request. Method: a scaler follows
+/// `homing_workers_wanted` from one process to four and back, while events come all the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_that_is_scaled_under_load_repeats_nothing() {
+    const BURST: usize = 6_000;
+    let database = Database::new().await;
+    let receiver =
+        Receiver::answering(|_| Reply::status(200).after(Duration::from_millis(20))).await;
+    // One worker delivers fewer than 200 a second with four places in a lane.
+    let settings = format!(
+        "{}worker.max_in_flight = 8\nworker.target_rate = 500\nworker.catch_up = \"1s\"\n",
+        store_settings(&database.url())
+    );
+    let site = Site::new(&[100, 200, 300], &settings);
+    site.run(&["topology", "apply"]);
+    site.subscribe(&receiver.url("/"), "t", &[]);
+    let log = fs::File::create(site.log()).expect("a log can be written");
+    let api = site.start_as(&["run", "--role", "api"], Stdio::null(), log.into());
+    let base = address(site.folder.path()).await;
+    let pool = vec![site.start()];
+    site.wait_for_consumers(1).await;
+    assert_eq!(workers_wanted(&base).await, 1, "there is nothing to do");
+
+    let publisher = site.publisher().await;
+    let publishing = Publishing::start(&site, "t", BURST);
+    let (mut scaler, mut published) =
+        (Scaler { site: &site, base, pool, lately: VecDeque::new(), peak: 1 }, BURST);
+    within(2 * PATIENCE, async || {
+        for _ in 0..5 {
+            let id = format!("e{published}");
+            publisher.publish(Raw::new("t", &id, published.to_string())).await;
+            published += 1;
+        }
+        let is_back = scaler.follow().await;
+        holds(is_back, format!("{} workers, {} at most", scaler.pool.len(), scaler.peak))
+    })
+    .await;
+    publishing.ended_well();
+    let arrived = wait_for_events(&receiver, published).await;
+    site.wait_until_settled().await;
+    for mut process in scaler.pool.into_iter().chain([api]) {
+        process.terminate();
+        process.ended().await;
+    }
+
+    let requests: usize = self::arrived(&receiver).values().sum();
+    println!("{published} published, {requests} requests");
+    assert_eq!((arrived.len(), requests, site.parked().len()), (published, published, 0));
 }

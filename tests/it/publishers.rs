@@ -46,7 +46,7 @@ async fn publish(
     said
 }
 
-/// Goal: the publisher of README reaches its own topics and nothing else. Method: its permissions and a
+/// Goal: the publisher of docs/security.md reaches its own topics and nothing else. Method: its permissions and a
 /// topic permission, at a real broker; every known way around it.
 #[tokio::test]
 async fn a_publisher_with_the_least_rights_reaches_its_own_topics_only() {

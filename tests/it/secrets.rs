@@ -79,7 +79,7 @@ async fn secrets_are_nowhere(store: &str, database: Option<&Database>) {
         let header = format!("x-key: {HEADER}");
         let add = ["subscriptions", "create", "--json", "--url", &url, "--topic", "#"];
         let made = site.run(&[&add[..], &authorized(path)[..], &["--header", &header]].concat());
-        let id = text_at(&made, "/subscription/id");
+        let id = text_at(&made, "/id");
         ids.push(id.parse::<Uuid>().expect("an id is a UUID"));
         let rotated = site.run(&["subscriptions", "rotate-secret", &id, "--json"]);
         secrets.extend([made, rotated].map(|answer| text_at(&answer, "/secret")));

@@ -25,7 +25,7 @@ pub const MAX_REQUEST_URLS: usize = 100;
 const MINUTE_MS: i64 = 60_000;
 
 /// Counts of what happened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Figures {
     /// Events taken from the primary queue.
     pub events: u64,
@@ -78,7 +78,7 @@ impl AddAssign for Figures {
 }
 
 /// The figures of one minute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Minute {
     /// Its beginning; a multiple of 60,000.
     pub start_ms: UnixMillis,
@@ -95,7 +95,7 @@ pub fn minute_of(instant: UnixMillis) -> UnixMillis {
 }
 
 /// A worker's last report about itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkerReport {
     /// Made at its start.
     pub id: Uuid,
@@ -114,6 +114,9 @@ pub struct WorkerReport {
     /// True if it runs replays of the archive; `None`: its version sends what was replayed without
     /// `x-homing-replay`.
     pub runs_replays: Option<bool>,
+    /// The reason why it makes no attempts now, or not all: the proxy fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 impl WorkerReport {
@@ -255,6 +258,7 @@ mod tests {
     fn a_worker_is_alive_while_it_reports() {
         let report = WorkerReport {
             runs_replays: None,
+            problem: None,
             id: Uuid::nil(),
             host: "h".to_owned(),
             pid: 1,

@@ -26,6 +26,15 @@ impl<W: Word> AnyOf<W> {
         W::WORDS.iter().map(|word| word.text()).chain([W::GROUP.0]).collect()
     }
 
+    /// The text of which it is parsed.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self.0 {
+            [one] => one.text(),
+            _ => W::GROUP.0,
+        }
+    }
+
     /// The words to search for.
     #[must_use]
     pub fn as_slice(&self) -> &'static [W] {
@@ -72,9 +81,10 @@ mod tests {
     fn one_word_is_found_by_its_text_and_several_by_their_name() {
         for state in DeliveryState::ALL {
             let found: States = state.as_str().parse().unwrap();
-            assert_eq!(found.as_slice(), [state]);
+            assert_eq!((found.as_slice(), found.name()), (&[state][..], state.as_str()));
         }
         assert_eq!("pending".parse::<States>().unwrap().as_slice(), DeliveryState::PENDING);
+        assert_eq!("pending".parse::<States>().unwrap().name(), "pending");
         assert_eq!("failed".parse::<Classes>().unwrap().as_slice(), Class::FAILED);
         insta::assert_snapshot!("late".parse::<States>().unwrap_err(), @"`late` is not a state; one of delivered, waits, not_before, throttled, held, parked, not_wanted, pending");
         insta::assert_snapshot!("dead".parse::<Classes>().unwrap_err(), @"`dead` is not an outcome; one of accepted, refused, timed_out, unreachable, not_attempted, failed");

@@ -252,7 +252,7 @@ impl AuditRecord {
 }
 
 /// A record as it is shown and announced.
-#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = AuditRecord)]
 pub struct View {
     /// Its id.

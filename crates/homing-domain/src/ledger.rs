@@ -4,7 +4,7 @@
 //! same figures, and so knows that it lost nothing behind its own answers. Both take the hour of
 //! `webhook-timestamp`, so no clock is compared with another.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{id::DeliveryId, time::UnixMillis};
 
@@ -43,7 +43,9 @@ impl Checksum {
 }
 
 /// The completeness of the figures of an hour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum HourState {
     /// All that was delivered is counted.
@@ -79,7 +81,7 @@ pub struct LedgerHour {
 }
 
 /// An hour as it is shown and announced.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = LedgerHour)]
 pub struct View {
     /// Its start; RFC 3339.

@@ -17,7 +17,8 @@
 //!
 //! A [`source`] is a stream that events are read from; the pool's work, in figures, is its
 //! [`activity`], and by the hour its [`history`]; who changed something is in the [`audit`], what was
-//! delivered in the [`ledger`]. A [`replay`] sends events of the archive again.
+//! delivered in the [`ledger`]. A [`replay`] sends events of the archive again. How many workers a load
+//! needs is a matter of [`scaling`].
 
 pub mod activity;
 pub mod any_of;
@@ -41,10 +42,12 @@ pub mod payload;
 pub mod record;
 pub mod replay;
 pub mod report;
+pub mod scaling;
 pub mod schedule;
 pub mod settings;
 pub mod signature;
 pub mod source;
+pub mod status_range;
 pub mod subscription;
 pub mod tally;
 pub mod text;

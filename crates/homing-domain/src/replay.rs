@@ -202,6 +202,9 @@ pub struct ReplayProgress {
     pub unreadable: u64,
     /// Events of the window that the broker removed before they were read.
     pub gone: u64,
+    /// Deliveries of a replay to all that match that were left out, because the circuit of their
+    /// endpoint was not closed.
+    pub left_out: u64,
     /// Set where the window begins with the oldest event of the archive, so that earlier ones may be
     /// missing: the instant of that, in whole seconds.
     pub archive_begins_ms: Option<UnixMillis>,

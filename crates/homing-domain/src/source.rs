@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::time::UnixMillis;
 
@@ -61,7 +61,7 @@ impl SourceState {
 
 /// The position where a stream starts anew. It discards what the service keeps for the next
 /// connect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reset {
     /// Start with the oldest available data.

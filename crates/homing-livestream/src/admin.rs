@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::fingerprint;
 use crate::settings::{LivestreamSettings, SourceSettings};
@@ -11,6 +11,7 @@ use homing_domain::{
     audit::Actor,
     clock,
     source::{Phase, Reset, SlotReport, SourceState, SourceStatus},
+    text::Word,
     time::UnixMillis,
 };
 use homing_store::{Store, StoreError};
@@ -28,13 +29,15 @@ pub struct SourceAdmin {
 }
 
 /// A source as it is shown to operators.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Source)]
 pub struct View {
     /// Its name in the settings.
     pub name: String,
     /// `running`, `paused` or `stopped`.
-    pub state: &'static str,
+    #[serde(deserialize_with = "homing_domain::text::word")]
+    #[schema(value_type = String)]
+    pub state: Word,
     /// The start of the state, if it was ever changed; RFC 3339.
     pub since: Option<String>,
     /// The service's answer, if it refused permanently.
@@ -54,13 +57,15 @@ pub struct View {
 }
 
 /// A connection as it is shown to operators.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = SourceSlot)]
 pub struct SlotView {
     /// From 1.
     pub slot: u8,
     /// `free`, `waiting`, `connecting`, `connected`; `unknown`: no recent report.
-    pub phase: &'static str,
+    #[serde(deserialize_with = "homing_domain::text::word")]
+    #[schema(value_type = String)]
+    pub phase: Word,
     /// The start of the phase; RFC 3339.
     pub since: Option<String>,
     /// The process that has it, or had it last.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
@@ -22,7 +22,7 @@ use homing_domain::{
 };
 
 /// Circuits that are not closed, counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct UnsettledCounts {
     /// URLs that are probed and get nothing else.
     pub open: u64,
@@ -125,7 +125,7 @@ pub trait ActivityStore: Send + Sync {
 }
 
 /// The columns of a worker.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct WorkerRow {
     id: String,
     host: String,
@@ -135,6 +135,7 @@ struct WorkerRow {
     seen_ms: i64,
     in_flight: i64,
     runs_replays: Option<i64>,
+    problem: Option<String>,
 }
 
 impl WorkerRow {
@@ -149,6 +150,7 @@ impl WorkerRow {
             seen_ms: UnixMillis::new(self.seen_ms),
             in_flight: u32::try_from(self.in_flight).unwrap_or(u32::MAX),
             runs_replays: self.runs_replays.map(|runs| runs != 0),
+            problem: self.problem,
         })
     }
 }
@@ -169,7 +171,7 @@ fn read_requests(rows: &[(String,)]) -> sqlx::Result<Requests> {
 }
 
 /// The columns of a minute.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct MinuteRow {
     start_ms: i64,
     events: i64,
@@ -258,7 +260,8 @@ impl<B: Backend> ActivityStore for SqlStore<B> {
                 .bind(report.seen_ms.get())
                 .bind(i64::from(report.in_flight))
                 .bind(requests_column(requests)?)
-                .bind(report.runs_replays.map(i64::from));
+                .bind(report.runs_replays.map(i64::from))
+                .bind(report.problem.as_deref());
             worker.execute(&mut transaction).await?;
             for minute in minutes {
                 let row = sql(REPORT_MINUTE).bind(minute.start_ms.get()).bind(&id);

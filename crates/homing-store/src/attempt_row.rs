@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use sqlx::FromRow;
 use uuid::Uuid;
 
 use homing_domain::{
@@ -57,7 +56,7 @@ macro_rules! with_fields {
 pub(super) use with_fields;
 
 /// One record.
-#[derive(FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(super) struct AttemptRow {
     pub(super) id: Vec<u8>,
     pub(super) event: String,
@@ -169,7 +168,7 @@ fn millis(duration: Duration) -> i64 {
 }
 
 /// One gap.
-#[derive(FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(super) struct GapRow {
     id: Vec<u8>,
     from_ms: i64,

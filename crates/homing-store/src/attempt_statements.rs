@@ -142,7 +142,7 @@ pub(super) fn forget<DB: SqlDatabase>(ids: &[RecordId]) -> Statement<DB> {
 fn index(filter: &RecordFilter) -> Option<&'static str> {
     let classes = filter.classes.as_ref().map(Classes::as_slice);
     let failed = classes.is_some_and(|classes| !classes.contains(&Class::Accepted))
-        || filter.status.is_some_and(|status| !(200..300).contains(&status));
+        || filter.status.is_some_and(|status| !status.has_success());
     if filter.event.is_some() {
         Some("attempts_by_event")
     } else if failed {
@@ -203,7 +203,9 @@ pub(super) fn select<DB: SqlDatabase>(
         select = select.push(")");
     }
     if let Some(status) = filter.status {
-        select = select.push(" AND status = ").push_bind(i64::from(status));
+        let (first, last) = status.range().into_inner();
+        select = select.push(" AND status >= ").push_bind(i64::from(first));
+        select = select.push(" AND status <= ").push_bind(i64::from(last));
     }
     select.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(limit))
 }

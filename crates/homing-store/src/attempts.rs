@@ -33,7 +33,8 @@ use super::{
 use homing_domain::{
     id::{DeliveryId, SubscriptionId},
     record::{Classes, Gap, Record, RecordId},
-    text::{parsed, parsed_by},
+    status_range::StatusRange,
+    text::parsed,
     time::UnixMillis,
     url::EndpointUrl,
 };
@@ -66,9 +67,9 @@ pub struct RecordFilter {
     /// Of one of these classes.
     #[serde(rename = "outcome", deserialize_with = "parsed")]
     pub classes: Option<Classes>,
-    /// Answered with this HTTP status.
-    #[serde(deserialize_with = "status")]
-    pub status: Option<u16>,
+    /// Answered with this HTTP status, or one of this class.
+    #[serde(deserialize_with = "parsed")]
+    pub status: Option<StatusRange>,
     /// Begun at or after this instant.
     #[serde(rename = "since_ms", deserialize_with = "parsed")]
     pub since: Option<UnixMillis>,
@@ -82,11 +83,6 @@ pub(super) fn normalised<'de, D: Deserializer<'de>>(
 ) -> Result<Option<String>, D::Error> {
     let url: Option<EndpointUrl> = parsed(deserializer)?;
     Ok(url.map(|url| url.as_str().to_owned()))
-}
-
-fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
-    let parse = |text: &str| text.parse().ok().filter(|status| (100..=999).contains(status));
-    parsed_by(deserializer, |text| parse(text).ok_or("a status, 100 to 999"))
 }
 
 /// A part of the log to read: the newest records first, by the instant at which they began.
@@ -283,30 +279,31 @@ impl<B: Backend> SqlStore<B> {
         let by_id = records.iter().map(|record| (record.id, record));
         let mut kept: BTreeMap<_, _> = by_id.collect();
         kept.retain(|id, _| !ended.contains(id));
-        let kept: Vec<_> = kept.into_values().collect();
+        // The acceptance of a first attempt concerns no other record.
+        let (others, first): (Vec<_>, Vec<_>) =
+            kept.into_values().partition(|record| record.may_have_others());
+        let mut count = B::count_inserted(&mut transaction, &first).await?;
         let mut new = BTreeSet::new();
-        for (id,) in B::insert_records(&mut transaction, &kept).await? {
+        for (id,) in B::insert_records(&mut transaction, &others).await? {
             new.insert(attempt_row::record_id(&id)?);
         }
         let (added, known): (Vec<_>, Vec<_>) =
-            kept.into_iter().partition(|record| new.contains(&record.id));
+            others.iter().copied().partition(|record| new.contains(&record.id));
         let has_failed = self.count_errors(&mut transaction, added.iter().copied()).await?;
         if let Some(gap) = gap {
             let add = sql(ADD_GAP).bind(bytes(gap.id)).bind(gap.from.get()).bind(gap.until.get());
             let add = add.bind(i64::try_from(gap.missed).unwrap_or(i64::MAX));
             add.execute(&mut transaction).await?;
         }
-        // The acceptance of a first attempt concerns no other record.
-        let others: Vec<_> =
-            added.iter().chain(&known).copied().filter(|one| one.may_have_others()).collect();
         let mut deleted = 0_u64;
         if !others.is_empty() {
             let _locked: (i64,) = sql(B::DIALECT.lock_attempts).one(&mut transaction).await?;
             deleted = end_waits(&mut transaction, (&added, &known), ended).await?;
             mark_last(&mut transaction, &others, B::DIALECT.indexed_by).await?;
         }
-        let added = i64::try_from(added.len()).unwrap_or(0);
-        let change = added.saturating_sub(i64::try_from(deleted).unwrap_or(0));
+        count = count.saturating_add(u64::try_from(added.len()).unwrap_or(0));
+        let [count, deleted] = [count, deleted].map(|rows| i64::try_from(rows).unwrap_or(i64::MAX));
+        let change = count.saturating_sub(deleted);
         let count = sql(B::DIALECT.count_attempts).bind(change);
         let (count,): (i64,) = count.one(&mut transaction).await?;
         if has_failed {

@@ -58,6 +58,12 @@ pub(super) trait Backend: Send + Sync + 'static {
         records: &[&homing_domain::record::Record],
     ) -> impl Future<Output = sqlx::Result<Vec<(Vec<u8>,)>>> + Send;
 
+    /// Adds records to the attempt log, and returns the number of those that were not there yet.
+    fn count_inserted(
+        transaction: &mut Tx<Self::Database>,
+        records: &[&homing_domain::record::Record],
+    ) -> impl Future<Output = sqlx::Result<u64>> + Send;
+
     /// Translates the database's errors about locks and deadlines.
     fn translate(step: &'static str, error: StoreError) -> StoreError;
 

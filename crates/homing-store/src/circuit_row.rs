@@ -3,7 +3,7 @@
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 
 use super::{
-    circuits::CircuitListing,
+    circuits::{CircuitListing, CircuitOrder, CircuitPage},
     error::{CorruptCircuit, Readable},
     row::{Flaw, json, parsed, undecodable},
 };
@@ -14,7 +14,7 @@ use homing_domain::{
 };
 
 /// The columns of one circuit but its URL and when it was last written.
-#[derive(FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(super) struct CircuitRow {
     pub(super) state: String,
     pub(super) probe_at_ms: Option<i64>,
@@ -82,22 +82,46 @@ where
     }
 }
 
+/// A row of a list, with the number by which it is ordered.
+pub(super) struct ListedCircuit {
+    found: FoundCircuit,
+    key: i64,
+}
+
+impl<'r, R> FromRow<'r, R> for ListedCircuit
+where
+    R: Row,
+    FoundCircuit: FromRow<'r, R>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
+    &'static str: ColumnIndex<R>,
+{
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        Ok(Self { found: FoundCircuit::from_row(row)?, key: row.try_get("sort_key")? })
+    }
+}
+
+/// The number and the URL behind which a page begins. In the order of URLs, there is no number; in
+/// others it is before the URL.
+pub(super) fn behind(page: &CircuitPage) -> (i64, String) {
+    let Some(after) = page.after.as_deref() else { return (i64::MAX, String::new()) };
+    let parts = after.split_once(' ').and_then(|(key, url)| Some((key.parse().ok()?, url)));
+    let (key, url) = parts.unwrap_or((i64::MAX, after));
+    (key, url.to_owned())
+}
+
 /// A page of `limit` from its rows. One row more was asked for: it shows that there is a next page.
-pub(super) fn page(rows: Vec<FoundCircuit>, limit: u32) -> CircuitListing {
+pub(super) fn page(rows: Vec<ListedCircuit>, order: CircuitOrder, limit: u32) -> CircuitListing {
     let on_page = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = rows.len() > on_page;
     let mut listing = CircuitListing::default();
     let mut last = None;
-    for FoundCircuit(row) in rows.into_iter().take(on_page) {
+    for ListedCircuit { found: FoundCircuit(row), key } in rows.into_iter().take(on_page) {
+        let url = row.as_ref().map_or_else(|bad| bad.url.as_str(), |(url, _)| url.as_str());
+        last =
+            Some(if order == CircuitOrder::Url { url.to_owned() } else { format!("{key} {url}") });
         match row {
-            Ok((url, circuit)) => {
-                last = Some(url.as_str().to_owned());
-                listing.circuits.push((url, circuit));
-            }
-            Err(corrupt) => {
-                last = Some(corrupt.url.clone());
-                listing.corrupt.push(corrupt);
-            }
+            Ok(circuit) => listing.circuits.push(circuit),
+            Err(corrupt) => listing.corrupt.push(corrupt),
         }
     }
     listing.next = last.filter(|_| more);

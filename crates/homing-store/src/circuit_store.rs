@@ -6,12 +6,12 @@ use super::{
     backend::{Backend, SqlStore, ask},
     circuit_row::{self, FoundCircuit},
     circuits::{
-        CircuitListing, CircuitPage, Intervention, MAX_PRUNED, MergedTallies, ProbeClaim,
-        UnsettledCircuits, UnsettledReading,
+        CircuitChange, CircuitListing, CircuitOrder, CircuitPage, Intervention, MAX_PRUNED,
+        MergedTallies, ProbeClaim, UnsettledCircuits, UnsettledReading,
     },
     error::Readable,
-    statement::{SqlDatabase, Statement, Tx, sql},
-    statements::{CIRCUIT, CIRCUITS_BEHIND, CIRCUITS_BEHIND_IN_STATE, CIRCUITS_VERSION},
+    statement::{SqlDatabase, Statement, Tx, containing, sql},
+    statements::{CIRCUIT, CIRCUIT_COLUMNS, CIRCUITS_VERSION},
 };
 use homing_domain::{
     audit::{Change, ObjectKind},
@@ -21,6 +21,10 @@ use homing_domain::{
     time::UnixMillis,
     url::EndpointUrl,
 };
+
+const CHANGES: &str =
+    "SELECT at_ms, what, reason FROM circuit_changes WHERE url = $1 ORDER BY at_ms, what";
+const PROBED: &str = "probed";
 
 impl<B: Backend> SqlStore<B> {
     pub(super) async fn merge(
@@ -148,7 +152,22 @@ impl<B: Backend> SqlStore<B> {
     }
 
     pub(super) async fn list_circuits(&self, page: &CircuitPage) -> sqlx::Result<CircuitListing> {
-        Ok(circuit_row::page(self.all(listing(page)).await?, limit(page)))
+        let rows = self.all(listing(page, B::DIALECT.indexed_by)).await?;
+        Ok(circuit_row::page(rows, page.order, limit(page)))
+    }
+
+    pub(super) async fn list_changes(&self, url: &EndpointUrl) -> sqlx::Result<Vec<CircuitChange>> {
+        let rows = self.all::<(i64, String, Option<String>)>(sql(CHANGES).bind(url.as_str()));
+        let change = |(at, what, reason): (i64, String, Option<String>)| {
+            let state = what.parse().ok();
+            // A state of a later version is no probe.
+            (state.is_some() || what == PROBED).then(|| CircuitChange {
+                at: UnixMillis::new(at),
+                state,
+                reason: reason.and_then(|reason| serde_json::from_str(&reason).ok()),
+            })
+        };
+        Ok(rows.await?.into_iter().filter_map(change).collect())
     }
 
     /// In batches, each with a deadline of its own, at one instant.
@@ -162,10 +181,10 @@ impl<B: Backend> SqlStore<B> {
         let (mut transaction, version) = self.ask(step, begun).await?;
         let mut reading = UnsettledReading::new(version);
         while let Some(page) = reading.page() {
-            let rows = listing(page).all(&mut transaction);
+            let rows = listing(page, B::DIALECT.indexed_by).all(&mut transaction);
             let rows = ask::<B, _>("reading the circuits that are not closed", rows).await?;
-            let limit = limit(page);
-            reading.add(circuit_row::page(rows, limit));
+            let (order, limit) = (page.order, limit(page));
+            reading.add(circuit_row::page(rows, order, limit));
         }
         let step = "ending to read the circuits that are not closed";
         ask::<B, _>(step, transaction.rollback()).await?;
@@ -187,12 +206,37 @@ fn limit(page: &CircuitPage) -> u32 {
 }
 
 /// The circuits of a page and one more.
-fn listing<DB: SqlDatabase>(page: &CircuitPage) -> Statement<DB> {
-    let after = page.after.as_deref().unwrap_or_default();
-    let statement = if page.state.is_some() { CIRCUITS_BEHIND_IN_STATE } else { CIRCUITS_BEHIND };
-    let query = sql(statement).bind(after).bind(i64::from(limit(page)).saturating_add(1));
-    match page.state {
-        Some(state) => query.bind(state.as_str()),
-        None => query,
+fn listing<DB: SqlDatabase>(page: &CircuitPage, indexed_by: Option<&'static str>) -> Statement<DB> {
+    let key = page.order.key();
+    let mut select = sql(format!("SELECT {CIRCUIT_COLUMNS}, CAST({key} AS bigint) AS sort_key"));
+    select = select.push(" FROM circuits");
+    if let Some(indexed_by) = indexed_by.filter(|_| page.failing) {
+        select = select.push(indexed_by).push("circuits_that_fail");
     }
+    select = select.push(" WHERE ");
+    let (above, after) = circuit_row::behind(page);
+    select = if page.order == CircuitOrder::Url {
+        select.push("url > ").push_bind(after)
+    } else {
+        select = select.push(key).push(" <= ").push_bind(above);
+        select = select.push(" AND (").push(key).push(" < ").push_bind(above);
+        select.push(" OR url > ").push_bind(after).push(")")
+    };
+    if let Some(state) = page.state {
+        select = select.push(" AND state = ").push_bind(state.as_str());
+    }
+    if page.failing {
+        // Exactly the condition of the index, or no database uses it.
+        select = select.push(" AND state = 'closed' AND failures_in_a_row >= 2");
+    }
+    if let Some(part) = &page.contains {
+        select = select.push(" AND lower(url) LIKE ").push_bind(containing(part));
+        select = select.push(" ESCAPE '\\'");
+    }
+    let order = if page.order == CircuitOrder::Url {
+        " ORDER BY url"
+    } else {
+        " ORDER BY sort_key DESC, url"
+    };
+    select.push(order).push(" LIMIT ").push_bind(i64::from(limit(page)).saturating_add(1))
 }

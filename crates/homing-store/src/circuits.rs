@@ -1,9 +1,11 @@
 //! Requests and results about circuits.
 
+use std::str::FromStr;
+
 use super::{MAX_PAGE_LIMIT, error::CorruptCircuit};
 use homing_domain::{
     audit::Action,
-    circuit::{Circuit, CircuitTransition, StateName, Turn},
+    circuit::{Circuit, CircuitTransition, Reason, StateName, Turn},
     time::UnixMillis,
     url::EndpointUrl,
 };
@@ -12,13 +14,82 @@ use homing_domain::{
 /// deletes at most.
 pub const MAX_PRUNED: u32 = 1_000;
 
-/// A part of the list to read. Ordered by URL, byte by byte.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Consecutive failures from which a closed circuit counts as failing.
+pub const FAILING: u64 = 2;
+
+/// The order of a list of circuits. Those that are equal in it are ordered by URL, byte by byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CircuitOrder {
+    /// By URL alone.
+    #[default]
+    Url,
+    /// Frozen ones first, then open ones, then closed ones that are [`FAILING`].
+    Broken,
+    /// The most consecutive failures first.
+    Failures,
+    /// The longest time without a success first; those that never had one before all.
+    LastSuccess,
+    /// The one whose state changed last first.
+    Since,
+}
+
+impl CircuitOrder {
+    /// All of them, with their words.
+    const WORDS: [(Self, &'static str); 5] = [
+        (Self::Broken, "broken"),
+        (Self::Url, "url"),
+        (Self::Failures, "failures"),
+        (Self::LastSuccess, "success"),
+        (Self::Since, "since"),
+    ];
+
+    /// Its word in queries.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        let own = Self::WORDS.into_iter().find(|(order, _)| *order == self);
+        own.map_or("url", |(_, word)| word)
+    }
+
+    /// The number by which rows are ordered, the largest first.
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Self::Url => "0",
+            Self::Broken => {
+                "CASE state WHEN 'frozen' THEN 3 WHEN 'open' THEN 2 ELSE \
+                 CASE WHEN failures_in_a_row >= 2 THEN 1 ELSE 0 END END"
+            }
+            Self::Failures => "failures_in_a_row",
+            Self::LastSuccess => "-coalesce(last_success_ms, 0)",
+            Self::Since => "since_ms",
+        }
+    }
+}
+
+impl FromStr for CircuitOrder {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::WORDS.into_iter().find(|(_, word)| *word == text);
+        known.map(|(order, _)| order).ok_or_else(|| {
+            let words = Self::WORDS.map(|(_, word)| word).join(", ");
+            format!("`{text}` is not an order; one of {words}")
+        })
+    }
+}
+
+/// A part of the list to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CircuitPage {
     /// Only those in this state; `None`: all.
     pub state: Option<StateName>,
-    /// Begin behind this URL, which need not exist; `None`: at the beginning. A text, because a row
-    /// that cannot be read may end a page.
+    /// Only closed ones that are [`FAILING`].
+    pub failing: bool,
+    /// Only those with this in their URL, in whatever case.
+    pub contains: Option<String>,
+    /// The order of the list.
+    pub order: CircuitOrder,
+    /// Begin behind the circuit that [`CircuitListing::next`] names, which need not exist; in the
+    /// order of URLs, it is a URL. `None`: at the beginning.
     pub after: Option<String>,
     /// Circuits at most; taken as 1 to [`MAX_PAGE_LIMIT`].
     pub limit: u32,
@@ -27,12 +98,23 @@ pub struct CircuitPage {
 /// One page of the list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CircuitListing {
-    /// Ordered by URL.
+    /// In the order of the page.
     pub circuits: Vec<(EndpointUrl, Circuit)>,
     /// Circuits on this page that cannot be read.
     pub corrupt: Vec<CorruptCircuit>,
     /// Goes into [`CircuitPage::after`] for the next page; `None`: this is the last one.
     pub next: Option<String>,
+}
+
+/// A moment in the life of a circuit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CircuitChange {
+    /// The instant.
+    pub at: UnixMillis,
+    /// The state from then on; `None`: a probe was sent, and the state stayed.
+    pub state: Option<StateName>,
+    /// The reason for the state.
+    pub reason: Option<Reason>,
 }
 
 /// All circuits that are not closed, at one instant.
@@ -142,5 +224,5 @@ impl UnsettledReading {
 }
 
 fn first_page(state: StateName) -> CircuitPage {
-    CircuitPage { state: Some(state), after: None, limit: MAX_PAGE_LIMIT }
+    CircuitPage { state: Some(state), limit: MAX_PAGE_LIMIT, ..CircuitPage::default() }
 }

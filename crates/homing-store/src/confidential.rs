@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sqlx::FromRow;
 
 use super::{
     keyring::{Keyring, KeyringError, Place},
@@ -18,7 +17,7 @@ use homing_domain::{
 
 /// The columns that hold secrets, each encrypted as a whole. No `Debug`: decrypted, they are in
 /// clear.
-#[derive(FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(super) struct Confidential {
     pub(super) auth_token: Option<String>,
     /// A list of [`KeptSecret`] in JSON.

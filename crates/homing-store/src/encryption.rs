@@ -1,7 +1,7 @@
 //! The keys that encrypt secrets in a store, and encrypting all of them with the newest one.
 
 use serde_json::{Map, Value};
-use sqlx::{Database, FromRow};
+use sqlx::Database;
 
 use super::{
     Corrupt, StoreError,
@@ -73,7 +73,7 @@ impl Reencrypted {
 }
 
 /// The encrypted columns of a subscription.
-#[derive(FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct Encrypted {
     id: String,
     #[sqlx(flatten)]

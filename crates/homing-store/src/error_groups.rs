@@ -83,7 +83,7 @@ pub trait ErrorStore {
 const COLUMNS: &str = "id, url, class, outcome, status, content, count, first_ms, last_ms, example";
 
 /// One group.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct GroupRow {
     id: Vec<u8>,
     url: String,

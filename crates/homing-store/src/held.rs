@@ -74,7 +74,7 @@ pub trait HeldStore: Send + Sync {
 }
 
 /// A row of `held_slots` but its prefix.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct SlotRow {
     slot: i64,
     url: Option<String>,

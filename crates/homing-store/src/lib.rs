@@ -17,7 +17,6 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
-use crate::settings::{StoreSettings, StoreUrl};
 use homing_domain::{
     api_token::ApiToken,
     audit::Actor,
@@ -48,6 +47,7 @@ mod key_source;
 mod keyring;
 mod ledger;
 mod oauth2_tokens;
+mod opening;
 mod parked;
 mod payloads;
 #[cfg(feature = "postgres")]
@@ -56,8 +56,10 @@ mod publications;
 mod replay_row;
 mod replays;
 mod row;
+mod row_values;
 mod schema;
 mod sealed;
+mod search;
 pub mod settings;
 mod sources;
 mod sqlite;
@@ -69,9 +71,6 @@ mod subscriptions;
 mod token_row;
 mod workfront;
 
-use key_source::GivenKeys;
-use subscriptions::Quotas;
-
 pub use activity::{ActivityStore, UnsettledCounts};
 pub use attempts::{
     AttemptLog, LogExtent, MAX_GAPS, Pruned, RECORDS_AT_ONCE, RecordFilter, RecordListing,
@@ -82,8 +81,8 @@ pub use audit::{
     normalised,
 };
 pub use circuits::{
-    CircuitListing, CircuitPage, Intervention, MAX_PRUNED, MergedTallies, ProbeClaim,
-    UnsettledCircuits,
+    CircuitChange, CircuitListing, CircuitOrder, CircuitPage, FAILING, Intervention, MAX_PRUNED,
+    MergedTallies, ProbeClaim, UnsettledCircuits,
 };
 pub use deliveries::{DeliveryFilter, DeliveryListing, DeliveryPage, DeliveryStore};
 pub use encryption::{Keys, Reencrypted};
@@ -100,6 +99,7 @@ pub use ledger::{
     MAX_LEDGER_HOURS, MAX_LEDGER_PAGE, MAX_LEDGER_PRUNED,
 };
 pub use oauth2_tokens::{OAuth2Claim, OAuth2Store, OAuth2Token, OAuth2TokenId, OAuth2TokenState};
+pub use opening::{is_current, location, open, open_existing};
 pub use parked::{
     Added, Claim, ClaimedByOthers, HeldFor, Intake, MAX_PARKED_AT_ONCE, ParkedBounds,
     ParkedDelivery, ParkedId, ParkedLimit, ParkedMessage, ParkedOrder, ParkedPage, ParkedStore,
@@ -111,6 +111,7 @@ pub use payloads::{
 };
 pub use publications::{MAX_PUBLICATIONS, PUBLICATIONS_KEPT, PublicationStore};
 pub use replays::{MAX_REPLAYS, MAX_UNENDED_REPLAYS, ReplayClaim, ReplayStore};
+pub use search::SearchStore;
 pub use sources::SourceStore;
 pub use subscriptions::{
     Census, Changes, Damaged, ExpiringCertificate, Listing, MAX_CHANGES, MAX_PAGE_LIMIT, Page,
@@ -145,6 +146,7 @@ pub trait Store:
     + ParkedStore
     + PublicationStore
     + ReplayStore
+    + SearchStore
     + SourceStore
     + SubscriptionStore
     + WorkfrontStore
@@ -274,6 +276,14 @@ pub trait Store:
     /// [`StoreError`]: a step that failed.
     async fn circuits(&self, page: &CircuitPage) -> Result<CircuitListing, StoreError>;
 
+    /// The last hundred changes and probes of the circuit of `url`, the oldest first. What cannot be
+    /// read, such as a state of a later version, is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: a step that failed.
+    async fn circuit_changes(&self, url: &EndpointUrl) -> Result<Vec<CircuitChange>, StoreError>;
+
     /// All circuits that are not closed at one instant; read in batches, each with a deadline of
     /// its own.
     ///
@@ -329,72 +339,4 @@ pub trait Store:
 
     /// Waits for current calls and closes; every later call is [`StoreError::Closed`].
     async fn close(&self);
-}
-
-/// Opens the store that `settings` name; creates it or brings its schema up to date.
-///
-/// # Errors
-///
-/// [`StoreError`]: no such backend, no place to write, not ours, or of a newer homing.
-///
-/// # Cancel safety
-///
-/// Cancel safe: the schema is changed completely or not at all.
-pub async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError> {
-    let place = settings.place().map_err(StoreError::Settings)?;
-    let keys = GivenKeys::configured(settings)?;
-    let quotas = Quotas::from(settings);
-    Ok(match place {
-        StoreUrl::Sqlite(file) => Arc::new(sqlite::SqliteStore::open(file, keys, quotas).await?),
-        #[cfg(feature = "postgres")]
-        StoreUrl::Postgres(url) => {
-            let keys = (keys.ok_or(StoreError::NoKey)?, quotas);
-            Arc::new(postgres::PostgresStore::open(&url, settings.max_connections, keys).await?)
-        }
-    })
-}
-
-/// True if there is a store whose schema is the one that this homing knows, so that opening it
-/// changes nothing.
-///
-/// # Errors
-///
-/// [`StoreError`]: no such backend, not ours, or of a newer homing.
-///
-/// # Cancel safety
-///
-/// Cancel safe: only reads.
-pub async fn is_current(settings: &StoreSettings) -> Result<bool, StoreError> {
-    match settings.place().map_err(StoreError::Settings)? {
-        StoreUrl::Sqlite(file) => sqlite::SqliteStore::is_current(file).await,
-        #[cfg(feature = "postgres")]
-        StoreUrl::Postgres(url) => postgres::is_current(&url).await,
-    }
-}
-
-/// As [`open`], for what others have put into the store: a file that is not there is not created.
-///
-/// # Errors
-///
-/// As [`open`], and [`StoreError::Absent`]. Cancel safe as that.
-pub async fn open_existing(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError> {
-    match settings.place().map_err(StoreError::Settings)? {
-        StoreUrl::Sqlite(file) => sqlite::SqliteStore::refuse_absent(file).await?,
-        #[cfg(feature = "postgres")]
-        StoreUrl::Postgres(_) => {}
-    }
-    open(settings).await
-}
-
-/// The place of the store for display: the whole path of its file, or the URL of its database
-/// without password and parameters.
-#[must_use]
-pub fn location(settings: &StoreSettings) -> String {
-    match settings.place() {
-        Ok(StoreUrl::Sqlite(file)) => sqlite::SqliteStore::absolute(file)
-            .map_or_else(|_| settings.url.clone(), |path| path.display().to_string()),
-        #[cfg(feature = "postgres")]
-        Ok(StoreUrl::Postgres(url)) => postgres::location(&url),
-        Err(_) => String::new(),
-    }
 }

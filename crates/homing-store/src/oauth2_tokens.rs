@@ -140,7 +140,7 @@ fn id_of(credentials: &OAuth2Credentials, keyring: &Keyring) -> String {
 }
 
 /// A row of `oauth2_tokens` but its id, and the instant of the database.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct TokenRow {
     token: Option<Vec<u8>>,
     generation: i64,

@@ -1,6 +1,5 @@
 //! A replay as a row.
 
-use sqlx::FromRow;
 use uuid::Uuid;
 
 use homing_domain::{
@@ -9,7 +8,7 @@ use homing_domain::{
 };
 
 /// A row of `replays`.
-#[derive(FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(super) struct ReplayRow {
     id: Vec<u8>,
     selection: String,
@@ -24,6 +23,7 @@ pub(super) struct ReplayRow {
     sent: i64,
     unreadable: i64,
     gone: i64,
+    left_out: i64,
     archive_begins_ms: Option<i64>,
     note: Option<String>,
 }
@@ -42,6 +42,7 @@ impl ReplayRow {
             sent: number(self.sent)?,
             unreadable: number(self.unreadable)?,
             gone: number(self.gone)?,
+            left_out: number(self.left_out)?,
             archive_begins_ms: self.archive_begins_ms.map(UnixMillis::new),
             note: self.note,
         };

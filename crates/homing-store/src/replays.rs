@@ -40,7 +40,7 @@ const PRUNE: &str = "\
 macro_rules! columns {
     () => {
         "id, selection, state, actor, created_ms, updated_ms, first_offset, end_offset, next_offset, \
-         events_read, sent, unreadable, gone, archive_begins_ms, note"
+         events_read, sent, unreadable, gone, left_out, archive_begins_ms, note"
     };
 }
 const GET: &str = concat!("SELECT ", columns!(), " FROM replays WHERE prefix = $1 AND id = $2");
@@ -240,6 +240,8 @@ impl<B: Backend> SqlStore<B> {
             .push_bind(integer(progress.unreadable))
             .push(", gone = ")
             .push_bind(integer(progress.gone))
+            .push(", left_out = ")
+            .push_bind(integer(progress.left_out))
             .push(", archive_begins_ms = ")
             .push_bind(progress.archive_begins_ms.map(UnixMillis::get))
             .push(", note = ")
@@ -284,6 +286,7 @@ impl<B: Backend> SqlStore<B> {
                 ("sent", progress.sent),
                 ("unreadable", progress.unreadable),
                 ("gone", progress.gone),
+                ("left_out", progress.left_out),
             ];
             for (name, count) in counts {
                 ended.difference.insert(name.to_owned(), count.into());

@@ -4,7 +4,7 @@
 //! accepted stays valid when its schedule is removed from the settings or a limit for new
 //! subscriptions is lowered. Secrets are encrypted in the row: see [`Confidential`].
 
-use std::{collections::BTreeMap, fmt::Display, num::NonZeroU32, str::FromStr};
+use std::{fmt::Display, num::NonZeroU32, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::de::DeserializeOwned;
@@ -20,20 +20,23 @@ use super::{
     error::Corrupt,
     keyring::Keyring,
     oauth2_tokens::token_id,
+    row_values::{
+        read_deadline, read_filters, read_form, read_headers, read_max_concurrency,
+        read_rate_limit, read_topics, whole_ms,
+    },
     statement::{SqlDatabase, Statement, sql},
 };
 use homing_domain::{
-    filter::{Connector, FilterSet},
     id::SubscriptionId,
     signature::SigningSecret,
-    subscription::{AuthToken, Draft, FieldError, Subscription, SubscriptionSpec, WorkfrontForm},
+    subscription::{AuthToken, Draft, FieldError, Subscription, SubscriptionSpec},
     time::UnixMillis,
     topic::TopicPattern,
     url::EndpointUrl,
 };
 
 /// The columns of one subscription but its fingerprint.
-#[derive(FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(super) struct SubscriptionRow {
     id: String,
     url: String,
@@ -51,6 +54,8 @@ pub(super) struct SubscriptionRow {
     version_updated_ms: Option<i64>,
     /// In clear, to be found by it.
     certificate_expires_ms: Option<i64>,
+    deadline_ms: Option<i64>,
+    max_concurrency: Option<i64>,
     created_ms: i64,
     updated_ms: i64,
 }
@@ -122,6 +127,8 @@ impl SubscriptionRow {
             workfront: spec.workfront.as_ref().map(|form| json!(form).to_string()),
             version_updated_ms: version_updated(spec).map(UnixMillis::get),
             certificate_expires_ms: certificate.map(|it| it.expires().get()),
+            deadline_ms: spec.deadline.map(whole_ms),
+            max_concurrency: spec.max_concurrency.map(|limit| limit.get().into()),
             created_ms: created.get(),
             updated_ms: updated.get(),
         })
@@ -230,6 +237,8 @@ pub(super) fn bind<DB: SqlDatabase>(
         .bind(row.confidential.authentication)
         .bind(row.confidential.client_certificate)
         .bind(row.certificate_expires_ms)
+        .bind(row.deadline_ms)
+        .bind(row.max_concurrency)
         .bind(token_id(subscription.spec.authentication.as_ref(), keyring));
     Ok(statement)
 }
@@ -276,6 +285,8 @@ impl SubscriptionRow {
             headers: read_headers(&headers)?,
             schedule: self.schedule,
             rate_limit: self.rate_limit.map(read_rate_limit).transpose()?,
+            deadline: self.deadline_ms.map(read_deadline).transpose()?,
+            max_concurrency: self.max_concurrency.map(read_max_concurrency).transpose()?,
             description: self.description,
             workfront: read_form(self.workfront.as_deref(), self.version_updated_ms)?,
         };
@@ -318,6 +329,12 @@ impl SubscriptionRow {
             rate_limit: flaws
                 .sort_out(self.rate_limit.map(read_rate_limit).transpose())
                 .map(NonZeroU32::get),
+            deadline: flaws
+                .sort_out(self.deadline_ms.map(read_deadline).transpose())
+                .map(Draft::written_deadline),
+            max_concurrency: flaws
+                .sort_out(self.max_concurrency.map(read_max_concurrency).transpose())
+                .map(NonZeroU32::get),
             description: self.description,
             workfront: flaws
                 .sort_out(read_form(self.workfront.as_deref(), self.version_updated_ms)),
@@ -340,42 +357,6 @@ impl Flaws {
             T::default()
         })
     }
-}
-
-fn read_topics(topics: &str) -> Result<Vec<TopicPattern>, Flaw> {
-    let topics: Vec<String> = json("topics", topics, "a list of strings")?;
-    if topics.is_empty() {
-        return Err(Flaw::new("topics", "is empty"));
-    }
-    let pattern = |(index, text): (usize, &String)| parsed(&format!("topics[{index}]"), text);
-    topics.iter().enumerate().map(pattern).collect()
-}
-
-fn read_headers(headers: &str) -> Result<BTreeMap<String, String>, Flaw> {
-    json("headers", headers, "an object of strings")
-}
-
-fn read_form(
-    form: Option<&str>,
-    version_updated_ms: Option<i64>,
-) -> Result<Option<WorkfrontForm>, Flaw> {
-    let Some(form) = form else { return Ok(None) };
-    let form: WorkfrontForm = json("workfront", form, "a form of Workfront's")?;
-    Ok(Some(WorkfrontForm { version_updated: version_updated_ms.map(UnixMillis::new), ..form }))
-}
-
-fn read_filters(filters: &str, connector: &str) -> Result<FilterSet, Flaw> {
-    let connector = [Connector::And, Connector::Or]
-        .into_iter()
-        .find(|known| known.as_str() == connector)
-        .ok_or_else(|| Flaw::new("filter_connector", "is neither AND nor OR"))?;
-    let filters: Vec<Value> = json("filters", filters, "a list")?;
-    FilterSet::from_json(&filters, connector).map_err(|error| Flaw::new(error.field(), &error))
-}
-
-fn read_rate_limit(limit: i64) -> Result<NonZeroU32, Flaw> {
-    let limit = u32::try_from(limit).ok().and_then(NonZeroU32::new);
-    limit.ok_or_else(|| Flaw::new("rate_limit", "is no number of requests per second"))
 }
 
 /// Reads JSON. The flaw names what was expected, never what was found: it may be secret.

@@ -72,7 +72,7 @@ pub trait SourceStore: Send + Sync {
 }
 
 /// The columns of a source but its name.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct SourceRow {
     #[sqlx(rename = "standing")]
     status: String,
@@ -113,7 +113,7 @@ fn columns(status: &SourceStatus) -> (&'static str, Option<&str>, Option<&str>) 
 }
 
 /// The columns of a slot but its source.
-#[derive(sqlx::FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct SlotRow {
     slot: i64,
     holder: String,

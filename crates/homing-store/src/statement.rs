@@ -129,6 +129,12 @@ pub(super) struct Statement<DB: SqlDatabase> {
     arguments: sqlx::Result<DB::Arguments>,
 }
 
+/// A pattern for `lower(…) LIKE … ESCAPE '\\'` that all match in which `part` is, in whatever case.
+pub(super) fn containing(part: &str) -> String {
+    let escaped = part.to_lowercase().replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
+    format!("%{escaped}%")
+}
+
 /// A statement whose values are bound in the order of their numbers.
 pub(super) fn sql<DB: SqlDatabase>(sql: impl Into<Cow<'static, str>>) -> Statement<DB> {
     Statement { sql: sql.into(), arguments: Ok(DB::Arguments::default()) }

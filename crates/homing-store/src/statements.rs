@@ -7,7 +7,8 @@ macro_rules! subscriptions {
         concat!(
             "SELECT id, url, topics, filters, filter_connector, auth_token, secrets, headers, ",
             "authentication, client_certificate, schedule, rate_limit, description, workfront, ",
-            "version_updated_ms, certificate_expires_ms, created_ms, updated_ms ",
+            "version_updated_ms, certificate_expires_ms, deadline_ms, max_concurrency, ",
+            "created_ms, updated_ms ",
             "FROM subscriptions WHERE ",
             $condition
         )
@@ -18,10 +19,10 @@ macro_rules! subscriptions {
 pub(super) const INSERT: &str = "\
     INSERT INTO subscriptions (id, fingerprint, url, topics, filters, filter_connector, \
     auth_token, secrets, headers, schedule, rate_limit, description, workfront, updated_ms, \
-    version_updated_ms, authentication, client_certificate, certificate_expires_ms, \
-    oauth2_token_id, created_ms) \
+    version_updated_ms, authentication, client_certificate, certificate_expires_ms, deadline_ms, \
+    max_concurrency, oauth2_token_id, created_ms) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
-    $20) \
+    $20, $21, $22) \
     ON CONFLICT (fingerprint) DO NOTHING";
 
 /// Binds as [`bind`](super::row::bind) does.
@@ -30,7 +31,8 @@ pub(super) const UPDATE: &str = "\
     filter_connector = $6, auth_token = $7, secrets = $8, headers = $9, schedule = $10, \
     rate_limit = $11, description = $12, workfront = $13, updated_ms = $14, \
     version_updated_ms = $15, authentication = $16, client_certificate = $17, \
-    certificate_expires_ms = $18, oauth2_token_id = $19 WHERE id = $1";
+    certificate_expires_ms = $18, deadline_ms = $19, max_concurrency = $20, \
+    oauth2_token_id = $21 WHERE id = $1";
 
 pub(super) const REMOVE: &str = "DELETE FROM subscriptions WHERE id = $1";
 pub(super) const BY_FINGERPRINT: &str = "SELECT id FROM subscriptions WHERE fingerprint = $1";
@@ -38,6 +40,11 @@ pub(super) const UPDATED: &str = "SELECT updated_ms FROM subscriptions WHERE id 
 pub(super) const BY_ID: &str = subscriptions!("id = $1");
 /// The empty text sorts before every id.
 pub(super) const BEHIND: &str = subscriptions!("id > $1 ORDER BY id LIMIT $2");
+/// Behind `$1`, at most `$2`, with what matches `$3` or an id that matches `$4`.
+pub(super) const WITH_TEXT: &str = subscriptions!(
+    "id > $1 AND (lower(url) LIKE $3 ESCAPE '\\' OR lower(topics) LIKE $3 ESCAPE '\\' \
+     OR lower(description) LIKE $3 ESCAPE '\\' OR id LIKE $4 ESCAPE '\\') ORDER BY id LIMIT $2"
+);
 pub(super) const TOTALS: &str = "SELECT number, filter_bytes FROM subscription_totals";
 /// Counts the totals that have drifted: 0 or 1.
 pub(super) const DRIFTED: &str = "\
@@ -82,14 +89,7 @@ pub(super) use circuit_columns;
 
 pub(super) const CIRCUIT: &str =
     concat!("SELECT ", circuit_columns!(), " FROM circuits WHERE url = $1");
-/// The empty text sorts before every URL.
-pub(super) const CIRCUITS_BEHIND: &str =
-    concat!("SELECT ", circuit_columns!(), " FROM circuits WHERE url > $1 ORDER BY url LIMIT $2");
-pub(super) const CIRCUITS_BEHIND_IN_STATE: &str = concat!(
-    "SELECT ",
-    circuit_columns!(),
-    " FROM circuits WHERE url > $1 AND state = $3 ORDER BY url LIMIT $2"
-);
+pub(super) const CIRCUIT_COLUMNS: &str = circuit_columns!();
 pub(super) const CIRCUITS_VERSION: &str = "SELECT version FROM versions WHERE name = 'circuits'";
 
 pub(super) const USED_KEYS: &str = "SELECT id FROM encryption_keys ORDER BY first_used_ms, id";
@@ -147,13 +147,14 @@ pub(super) const SLOTS: &str = "\
 
 pub(super) const REPORT_WORKER: &str = "\
     INSERT INTO workers (id, host, pid, version, started_ms, seen_ms, in_flight, requests, \
-    runs_replays, reads_groups) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1) \
+    runs_replays, problem, reads_groups) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1) \
     ON CONFLICT (id) DO UPDATE SET seen_ms = excluded.seen_ms, in_flight = excluded.in_flight, \
-    requests = excluded.requests, runs_replays = excluded.runs_replays";
+    requests = excluded.requests, runs_replays = excluded.runs_replays, \
+    problem = excluded.problem";
 pub(super) const REMOVE_WORKER: &str = "DELETE FROM workers WHERE id = $1";
 pub(super) const WORKERS: &str = "\
     SELECT id, host, pid, version, started_ms, seen_ms, in_flight, \
-    CAST(runs_replays AS bigint) AS runs_replays FROM workers \
+    CAST(runs_replays AS bigint) AS runs_replays, problem FROM workers \
     ORDER BY started_ms, id";
 pub(super) const WITHOUT_GROUPS: &str =
     "SELECT CAST(count(*) AS bigint) FROM workers WHERE seen_ms >= $1 AND reads_groups = 0";

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::{
-    AuditStore, CircuitListing, CircuitPage, Intervention, Keys, MergedTallies, ProbeClaim,
-    Reencrypted, Store, StoreError, SubscriptionStore, UnsettledCircuits,
+    AuditStore, CircuitChange, CircuitListing, CircuitPage, Intervention, Keys, MergedTallies,
+    ProbeClaim, Reencrypted, Store, StoreError, SubscriptionStore, UnsettledCircuits,
     backend::{Backend, SqlStore},
     statement::sql,
     statements::{FORGET_QUEUE, INSERT_TOKEN, QUEUES, REMOVE_TOKEN, TOKENS},
@@ -118,6 +118,10 @@ impl<B: Backend> Store for SqlStore<B> {
 
     async fn circuits(&self, page: &CircuitPage) -> Result<CircuitListing, StoreError> {
         self.ask("listing circuits", self.list_circuits(page)).await
+    }
+
+    async fn circuit_changes(&self, url: &EndpointUrl) -> Result<Vec<CircuitChange>, StoreError> {
+        self.ask("reading the life of a circuit", self.list_changes(url)).await
     }
 
     async fn unsettled_circuits(&self) -> Result<UnsettledCircuits, StoreError> {

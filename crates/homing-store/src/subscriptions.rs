@@ -4,7 +4,6 @@
 //! otherwise it is refused as [`StoreError::Unreadable`], as a wrong field is.
 
 use async_trait::async_trait;
-use sqlx::FromRow;
 
 use super::{Corrupt, StoreError, row::Written};
 use crate::settings::StoreSettings;
@@ -71,7 +70,7 @@ pub struct Changes {
 
 /// Distinguishes subscriptions at one instant from others with the same version, as in a store that
 /// was restored to an earlier state and changed since.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, FromRow)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx_macros::FromRow)]
 pub struct Census {
     /// [`SubscriptionStore::subscriptions_version`].
     pub version: i64,
@@ -261,7 +260,7 @@ impl From<&StoreSettings> for Quotas {
 }
 
 /// The size of all subscriptions; kept by triggers.
-#[derive(Clone, Copy, Debug, FromRow)]
+#[derive(Clone, Copy, Debug, sqlx_macros::FromRow)]
 pub(super) struct Totals {
     number: i64,
     filter_bytes: i64,

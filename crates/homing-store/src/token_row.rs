@@ -1,7 +1,6 @@
 //! An API token as a row, and a row as an API token.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use sqlx::FromRow;
 
 use homing_domain::{
     api_token::{ApiToken, TokenDigest},
@@ -9,7 +8,7 @@ use homing_domain::{
 };
 
 /// The columns of one token.
-#[derive(FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(super) struct TokenRow {
     pub(super) name: String,
     pub(super) digest: String,

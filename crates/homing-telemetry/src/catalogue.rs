@@ -41,7 +41,7 @@ const fn histogram(name: &'static str, labels: Labels, help: &'static str) -> Me
 }
 
 /// All of them.
-pub const METRICS: [Metric; 46] = [
+pub const METRICS: [Metric; 49] = [
     counter(
         "homing_messages_received_total",
         &["lane"],
@@ -153,15 +153,30 @@ pub const METRICS: [Metric; 46] = [
          cannot be read; unsent: its address may not be called.",
     ),
     gauge(
+        "homing_proxy_up",
+        &[],
+        "1 if the proxy of endpoint.proxy works, as far as the requests of this process show; 0 if not. NaN: there is none.",
+    ),
+    gauge(
         "homing_queue_consumers",
         &["queue"],
         "Consumers of a queue; of the primary queue, the workers alive.",
+    ),
+    gauge(
+        "homing_workers_wanted",
+        &[],
+        "Workers that the present backlog and rate need, by worker.target_rate and worker.catch_up; all processes see the same. The last number stays while broker or store do not answer.",
     ),
     gauge("homing_broker_connected", &["link"], "1 if this process is connected to the broker."),
     gauge(
         "homing_broker_blocked",
         &[],
         "1 if the broker takes no messages now (a memory or disk alarm).",
+    ),
+    gauge(
+        "homing_archive_missing",
+        &[],
+        "1 if `archive.enabled` is true and nothing is archived. NaN: the broker does not answer.",
     ),
     gauge("homing_store_up", &[], "1 if the store answers."),
     counter("homing_api_requests_total", &["status"], "Requests that the HTTP API answered."),

@@ -4,6 +4,7 @@
 //! an endpoint that fails is `info`. Never reported: payloads, secrets, tokens, queries of URLs.
 
 pub mod catalogue;
+pub mod deferred;
 pub mod log_events;
 pub mod line_limit;
 pub mod metrics;

@@ -4,7 +4,7 @@ use std::{error::Error, fmt, time::Duration};
 
 use tracing::{debug, error, field, info, warn};
 
-use super::metrics;
+use super::{deferred::Sum, metrics};
 use homing_domain::{
     circuit::{CircuitState, CircuitTransition, Reason},
     delivery::Delivery,
@@ -88,10 +88,10 @@ pub fn not_attempted(delivery: &Delivery, cause: &(dyn Error + 'static)) {
     );
 }
 
-/// A delivery was put back without an attempt.
+/// A delivery was put back without an attempt; [`deferred`] has the line about it and others.
 pub fn held(delivery: &Delivery, why: &str, cause: Option<&(dyn Error + 'static)>) {
     metrics::held();
-    info!(
+    debug!(
         delivery.id = %delivery.id(),
         event.id = %delivery.event.id,
         subscription.id = %delivery.subscription,
@@ -99,6 +99,13 @@ pub fn held(delivery: &Delivery, why: &str, cause: Option<&(dyn Error + 'static)
         error = cause.map(|cause| field::display(Chain(cause))),
         "delivery.held"
     );
+}
+
+/// Deliveries to one URL were put back for one reason, in ten seconds; `None`: to several URLs, or to
+/// one that is not known.
+pub fn deferred(url: Option<&EndpointUrl>, why: &str, sum: &Sum) {
+    let Sum { deliveries, error } = sum;
+    info!(url = url.map(field::display), why, deliveries, error, "deliveries.deferred");
 }
 
 /// A delivery to a slow endpoint went to its held queue; not worth a line each.
@@ -124,7 +131,7 @@ pub fn not_wanted(delivery: &Delivery) {
     );
 }
 
-/// A delivery found its endpoint busy; not worth a line each.
+/// A delivery found its endpoint busy; [`deferred`] has the line about it and others.
 pub fn throttled() {
     metrics::throttled();
     debug!("delivery.throttled");

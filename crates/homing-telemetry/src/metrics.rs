@@ -82,6 +82,16 @@ pub fn token_request(result: &'static str) {
     counter!("homing_oauth2_token_requests_total", "result" => result).increment(1);
 }
 
+/// Sets the number of workers that the present load needs.
+pub fn workers_wanted(count: u32) {
+    gauge!("homing_workers_wanted").set(f64::from(count));
+}
+
+/// Sets the state of the proxy for endpoints; `None`: there is none.
+pub fn proxy_up(is_up: Option<bool>) {
+    gauge!("homing_proxy_up").set(is_up.map_or(f64::NAN, |is_up| f64::from(u8::from(is_up))));
+}
+
 /// Sets the state of a connection to the broker.
 pub fn broker_connected(link: &'static str, is_connected: bool) {
     gauge!("homing_broker_connected", "link" => link).set(f64::from(u8::from(is_connected)));
@@ -90,6 +100,12 @@ pub fn broker_connected(link: &'static str, is_connected: bool) {
 /// Sets the state of the broker's block on messages.
 pub fn broker_blocked(is_blocked: bool) {
     gauge!("homing_broker_blocked").set(f64::from(u8::from(is_blocked)));
+}
+
+/// Notes if nothing is archived although there is to be an archive; `None`: not known.
+pub fn archive_missing(is_missing: Option<bool>) {
+    let value = is_missing.map_or(f64::NAN, |is_missing| f64::from(u8::from(is_missing)));
+    gauge!("homing_archive_missing").set(value);
 }
 
 /// Sets the availability of the store.

@@ -34,7 +34,7 @@ use homing_store::{RecordFilter, RecordPage};
         ("subscription" = Option<SubscriptionId>, Query, description = "Only of this subscription"),
         ("url" = Option<String>, Query, description = "Only to this URL"),
         ("outcome" = Option<String>, Query, description = "Only of these classes, joined by commas: `accepted`, `refused`, `timed_out`, `unreachable`, `not_attempted`"),
-        ("status" = Option<u16>, Query, minimum = 100, maximum = 999, description = "Only with this HTTP status"),
+        ("status" = Option<String>, Query, description = "Only with this HTTP status, or one of this class: `503` or `5xx`"),
         ("since_ms" = Option<i64>, Query, description = "Only from this instant on, milliseconds since 1970"),
         ("until_ms" = Option<i64>, Query, description = "Only before this instant, milliseconds since 1970"),
         ("after" = Option<RecordId>, Query, description = "Begin after this one: `next` of the page before"),

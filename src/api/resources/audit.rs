@@ -1,7 +1,7 @@
 //! `/v1/audit`: who changed what.
 
 use axum::{Json, extract::State};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     api::requests::query::{Paging, Query},
@@ -11,12 +11,18 @@ use homing_domain::{audit::View, record::RecordId};
 use homing_store::{AuditFilter, AuditListing, AuditPage};
 
 /// One page.
-#[derive(Serialize, utoipa::ToSchema)]
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = AuditPage)]
-pub(super) struct Shown {
-    records: Vec<View>,
+pub(crate) struct Shown {
+    pub(crate) records: Vec<View>,
     /// The value of `after` for the next page.
-    next: Option<RecordId>,
+    pub(crate) next: Option<RecordId>,
+}
+
+impl From<AuditListing> for Shown {
+    fn from(AuditListing { records, next }: AuditListing) -> Self {
+        Self { records: records.into_iter().map(View::from).collect(), next }
+    }
 }
 
 /// List changes and who made them, newest first.
@@ -39,6 +45,5 @@ pub(super) async fn list(
     Query(filter, Paging { after, limit }): Query<AuditFilter, Paging<RecordId>>,
 ) -> Result<Json<Shown>, Problem> {
     let page = AuditPage { filter, after, limit: limit.0 };
-    let AuditListing { records, next } = app.services.store.audit(&page).await?;
-    Ok(Json(Shown { records: records.into_iter().map(View::from).collect(), next }))
+    Ok(Json(app.services.store.audit(&page).await?.into()))
 }

@@ -34,23 +34,29 @@ use homing_store::{CircuitPage, CorruptCircuit, Intervention};
 const COUNT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// One page.
-#[derive(Serialize, utoipa::ToSchema)]
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = EndpointsPage)]
-pub(super) struct Shown {
-    endpoints: Vec<View>,
+pub(crate) struct Shown {
+    pub(crate) endpoints: Vec<View>,
     /// The value of `after` for the next page.
-    next: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    corrupt: Vec<Unread>,
+    pub(crate) next: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) corrupt: Vec<Unread>,
+}
+
+impl From<Views> for Shown {
+    fn from(Views { views, corrupt, next }: Views) -> Self {
+        Self { endpoints: views, next, corrupt: corrupt.into_iter().map(Unread::from).collect() }
+    }
 }
 
 /// An endpoint in the store that cannot be read.
-#[derive(Serialize, utoipa::ToSchema)]
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = UnreadableEndpoint)]
-struct Unread {
-    url: String,
-    field: String,
-    message: String,
+pub(crate) struct Unread {
+    pub(crate) url: String,
+    pub(crate) field: String,
+    pub(crate) message: String,
 }
 
 impl From<CorruptCircuit> for Unread {
@@ -80,29 +86,24 @@ pub(super) async fn list(
     State(app): State<AppState>,
     Query(InState { state }, Paging { after, limit }): Query<InState, Paging<String>>,
 ) -> Result<Json<Shown>, Problem> {
-    let page = CircuitPage { state, after, limit: limit.0 };
-    let Views { views, corrupt, next } = app.services.circuits.views(&page).await?;
-    Ok(Json(Shown {
-        endpoints: views,
-        next,
-        corrupt: corrupt.into_iter().map(Unread::from).collect(),
-    }))
+    let page = CircuitPage { state, after, limit: limit.0, ..CircuitPage::default() };
+    Ok(Json(app.services.circuits.views(&page).await?.into()))
 }
 
 /// One endpoint.
-#[derive(Serialize, utoipa::ToSchema)]
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = EndpointShown)]
-pub(super) struct One {
+pub(crate) struct One {
     #[serde(flatten)]
-    view: View,
+    pub(crate) view: View,
     /// Deliveries that the circuit had parked; only on request, and absent if it is unknown, which
     /// `arriving` says.
     #[serde(skip_serializing_if = "Option::is_none")]
-    parked: Option<u32>,
+    pub(crate) parked: Option<u32>,
     /// Parked messages of all endpoints that are not in the store yet, and not counted; only on
     /// request.
     #[serde(skip_serializing_if = "Option::is_none")]
-    arriving: Option<Arriving>,
+    pub(crate) arriving: Option<Arriving>,
 }
 
 /// The endpoint to get.
@@ -180,22 +181,22 @@ pub(super) struct DisableRequest {
 }
 
 /// The new state of an endpoint.
-#[derive(Serialize, utoipa::ToSchema)]
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = EndpointSet)]
-pub(super) struct Set {
+pub(crate) struct Set {
     #[serde(flatten)]
-    view: View,
+    pub(crate) view: View,
     /// Deliveries that the circuit had parked; `None`: unknown.
-    parked_by_circuit: Option<u32>,
+    pub(crate) parked_by_circuit: Option<u32>,
     /// Those of them that were sent again; only on request.
     #[serde(skip_serializing_if = "Option::is_none")]
-    replayed: Option<u32>,
+    pub(crate) replayed: Option<u32>,
     /// Parked messages of all endpoints that were not in the store yet, and are in neither number.
     #[serde(skip_serializing_if = "Option::is_none")]
-    arriving: Option<Arriving>,
+    pub(crate) arriving: Option<Arriving>,
     /// Those that were left out, because another process acts on them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    claimed: Option<Claimed>,
+    pub(crate) claimed: Option<Claimed>,
 }
 
 /// Enable an endpoint: close its circuit, so that deliveries are attempted again.

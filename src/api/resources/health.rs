@@ -89,6 +89,7 @@ pub(super) async fn ready(State(app): State<AppState>) -> Response {
     warnings.extend(unreadable(&app).await);
     warnings.extend(archive(&app, &parts).await);
     warnings.extend(unconsumed(&app, &parts).await);
+    warnings.extend(proxy(&app));
 
     let not_ready: Vec<_> = parts
         .iter()
@@ -208,27 +209,42 @@ async fn unconsumed(app: &App, parts: &[Part]) -> Option<String> {
     }
 }
 
+/// The proxy for endpoints, if it fails. Deliveries wait for it, and other processes would not do
+/// better.
+fn proxy(app: &App) -> Option<String> {
+    app.endpoints.proxy_problem().map(|problem| {
+        let since = problem.since;
+        format!("the proxy of `endpoint.proxy` fails since {since}; `homing status` says more")
+    })
+}
+
 fn is_broker_ready(parts: &[Part]) -> bool {
     parts.iter().filter(|part| part.name.starts_with("broker")).all(|part| part.ready)
 }
 
 /// An archive that is to be there and is not, on which deliveries do not depend.
 async fn archive(app: &App, parts: &[Part]) -> Option<String> {
-    const NOTHING: &str = "nothing is archived; `homing topology check` says more";
-    let topology = app.services.broker.topology();
-    if !topology.has_archive() || !is_broker_ready(parts) {
+    if !is_broker_ready(parts) {
         return None;
     }
+    match archive_is_missing(app).await {
+        Some(false) => None,
+        Some(true) => Some("nothing is archived; `homing topology check` says more".to_owned()),
+        None => Some("it is not known if events are archived".to_owned()),
+    }
+}
+
+/// True if there is to be an archive and nothing is archived; `None`: the broker does not answer.
+pub(super) async fn archive_is_missing(app: &App) -> Option<bool> {
+    let topology = app.services.broker.topology();
+    if !topology.has_archive() {
+        return Some(false);
+    }
     let queue = topology.names().archive();
-    let is_there = match timeout(PART_DEADLINE, app.services.broker.depth(&queue)).await {
-        // Only workers look again at what they could not declare.
-        Ok(Ok(depth)) => {
-            let is_worker = app.process.subscriptions.is_some();
-            depth.is_some() && !(is_worker && topology.archive_problem().is_some())
-        }
-        Ok(Err(_)) | Err(_) => return Some("it is not known if events are archived".to_owned()),
-    };
-    (!is_there).then(|| NOTHING.to_owned())
+    let depth = timeout(PART_DEADLINE, app.services.broker.depth(&queue)).await.ok()?.ok()?;
+    // Only workers look again at what they could not declare.
+    let is_worker = app.process.subscriptions.is_some();
+    Some(depth.is_none() || (is_worker && topology.archive_problem().is_some()))
 }
 
 /// Messages without a route, which are kept and need an operator.

@@ -13,6 +13,7 @@ use homing_domain::{
     clock, id::SubscriptionId, ledger::View, subscription::FieldError, text::parsed,
     time::UnixMillis,
 };
+use homing_store::LedgerListing;
 
 /// The time before now that is shown by default, and the longest one.
 const DEFAULT: Duration = Duration::from_hours(24);
@@ -28,14 +29,25 @@ pub(super) struct Window {
 }
 
 /// Hours of a subscription.
-#[derive(Serialize, utoipa::ToSchema)]
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Ledger)]
-pub(super) struct Shown {
+pub(crate) struct Shown {
     subscription: SubscriptionId,
     /// The oldest hour that is kept, of any subscription; RFC 3339.
     kept_since: Option<String>,
     /// The oldest first; hours in which no worker ran are not there.
-    hours: Vec<View>,
+    pub(crate) hours: Vec<View>,
+}
+
+impl Shown {
+    /// The hours in `listing`.
+    pub(crate) fn new(subscription: SubscriptionId, listing: LedgerListing) -> Self {
+        Self {
+            subscription,
+            kept_since: listing.kept_since.map(|hour| hour.to_string()),
+            hours: listing.hours.into_iter().map(View::from).collect(),
+        }
+    }
 }
 
 /// Get the number and a checksum of what was delivered for a subscription, by the hour.
@@ -62,9 +74,5 @@ pub(super) async fn get(
         return Err(FieldError::new("since_ms", "at most 31 days before `until_ms`").into());
     }
     let listing = app.services.store.ledger(subscription, since, until, now).await?;
-    Ok(Json(Shown {
-        subscription,
-        kept_since: listing.kept_since.map(|hour| hour.to_string()),
-        hours: listing.hours.into_iter().map(View::from).collect(),
-    }))
+    Ok(Json(Shown::new(subscription, listing)))
 }

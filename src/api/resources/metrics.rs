@@ -9,7 +9,7 @@ use axum::{
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::queues;
+use super::{health::archive_is_missing, queues};
 use crate::{
     api::requests::query::NoParameters,
     web::{
@@ -44,7 +44,7 @@ pub(super) async fn render(
         .metrics
         .as_ref()
         .ok_or_else(|| Problem::new(Kind::NotFound, "this process does not record metrics"))?;
-    tokio::join!(measure_broker(&app), measure_store(&app));
+    tokio::join!(measure_broker(&app), measure_store(&app), measure_load(&app));
     Ok(([(CONTENT_TYPE, TEXT_FORMAT)], handle.render()))
 }
 
@@ -55,6 +55,7 @@ async fn measure_broker(app: &App) {
     metrics::broker_connected("publishing", publishing.connected);
     metrics::broker_connected("consuming", consuming.connected);
     metrics::broker_blocked(publishing.blocked.is_some());
+    metrics::archive_missing(archive_is_missing(app).await);
     let deadline = Instant::now() + CHECK_DEADLINE;
     for queue in queues::names(broker.topology()) {
         let depth = timeout_at(deadline, broker.depth(&queue)).await;
@@ -80,4 +81,14 @@ async fn measure_store(app: &App) {
     let own = first.and_then(|first| first.first().map(|it| it.expires));
     let expires = own.into_iter().chain(app.endpoints.certificate_expires()).min();
     metrics::client_certificate_expires(expires, clock::now());
+    let has_proxy = app.endpoints.has_proxy();
+    metrics::proxy_up(has_proxy.then(|| app.endpoints.proxy_problem().is_none()));
+}
+
+/// A scaler acts by it, so it is never unknown once it was known: it would take that as a number.
+async fn measure_load(app: &App) {
+    let overview = timeout(CHECK_DEADLINE, app.services.status_service.overview()).await.ok();
+    if let Some(wanted) = overview.and_then(|overview| overview.workers_wanted) {
+        metrics::workers_wanted(wanted);
+    }
 }

@@ -33,6 +33,20 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::web::AppState;
 
+/// The forms of answers, which commands read over the API and write themselves.
+pub(crate) mod forms {
+    pub(crate) use super::{
+        audit::Shown as AuditPage,
+        endpoints::{One as EndpointShown, Set as EndpointSet, Shown as EndpointsPage},
+        ledger::Shown as Ledger,
+        parked::{
+            MAX_LIMIT as MAX_PARKED, MAX_LIMIT_WITH_BODIES as MAX_PARKED_WITH_BODIES,
+            Replayed as ParkedReplayed, Shown as ParkedPage, StoppedEndpoint,
+        },
+        subscriptions::{Created as CreatedSubscription, Shown as SubscriptionsPage},
+    };
+}
+
 /// Routes that need no token.
 pub(super) fn open() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(health::alive)).routes(routes!(health::ready))

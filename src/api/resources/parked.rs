@@ -1,6 +1,6 @@
 //! `/v1/parked`: parked deliveries.
 
-use std::{fmt::Display, num::NonZeroU32};
+use std::{collections::BTreeSet, fmt::Display, num::NonZeroU32};
 
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
@@ -14,14 +14,16 @@ use crate::{
     web::{App, AppState, acting::Acting, problem::Problem},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use homing_delivery::{
     circuits::{CircuitBreakers, Stopped},
     parking::{Action, Arriving, Bodies, Entry, Listing, SearchText, Selection, Tally},
 };
 use homing_domain::{
     id::{DeliveryId, SubscriptionId},
+    status_range::StatusRange,
     subscription::FieldError,
-    text::parsed,
+    text::{Word, parsed},
     time::UnixMillis,
     topic::TopicPattern,
     url::{EndpointUrl, EndpointUrlError},
@@ -29,31 +31,31 @@ use homing_domain::{
 };
 use homing_store::ParkedId;
 
-const MAX_LIMIT: u32 = 1_000;
+pub(crate) const MAX_LIMIT: u32 = 1_000;
 /// Bodies are up to a megabyte each, and all of them are in one answer.
-const MAX_LIMIT_WITH_BODIES: u32 = 100;
+pub(crate) const MAX_LIMIT_WITH_BODIES: u32 = 100;
 /// Deliveries that match are counted up to this number.
 const MAX_COUNTED: u32 = 10_000;
 
 /// A part of what is parked.
-#[derive(Serialize, utoipa::ToSchema)]
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = ParkedPage)]
-pub(super) struct Shown {
-    entries: Vec<ShownEntry>,
+pub(crate) struct Shown {
+    pub(crate) entries: Vec<ShownEntry>,
     /// For the next page, as `after`; `null`: there are no more.
-    next: Option<String>,
+    pub(crate) next: Option<String>,
     /// Deliveries that match, up to 10,000.
     matched: u32,
     /// Deliveries parked, whether they match or not.
-    total: u64,
+    pub(crate) total: u64,
     /// Those that are not in the store yet, and in no list.
-    arriving: Arriving,
+    pub(crate) arriving: Arriving,
 }
 
 /// A parked message, with at most one of the bodies.
-#[derive(Serialize, utoipa::ToSchema)]
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = ParkedMessageShown)]
-struct ShownEntry {
+pub(crate) struct ShownEntry {
     #[serde(flatten)]
     entry: Entry,
     /// The body, if it is text.
@@ -72,6 +74,14 @@ impl ShownEntry {
         let text = str::from_utf8(&body).ok().map(str::to_owned);
         let body_base64 = text.is_none().then(|| STANDARD.encode(&body));
         Self { entry, body: text, body_base64 }
+    }
+
+    /// The entry with its body in bytes.
+    pub(crate) fn into_entry(self) -> Entry {
+        let Self { mut entry, body, body_base64 } = self;
+        let decoded = || STANDARD.decode(body_base64?).ok().map(Bytes::from);
+        entry.body = body.map(Bytes::from).or_else(decoded);
+        entry
     }
 }
 
@@ -98,7 +108,7 @@ pub(super) struct Excerpt {
         ("event" = Option<String>, Query, description = "Only this event"),
         ("delivery" = Option<DeliveryId>, Query, description = "Only the one that is sent with this `webhook-id`"),
         ("url" = Option<String>, Query, description = "Only to this URL"),
-        ("status" = Option<u16>, Query, minimum = 100, maximum = 999, description = "Only with this HTTP status at the last attempt"),
+        ("status" = Option<String>, Query, description = "Only with this HTTP status at the last attempt, or one of this class: `503` or `5xx`"),
         ("error" = Option<String>, Query, description = "Only what was parked for the error with this id, as `/v1/errors` has it"),
         ("text" = Option<String>, Query, min_length = 3, description = "Only with an event id that begins so, with this `webhook-id` or subscription, or with this in URL, topic, last outcome or the description of the subscription"),
         ("parked_after_ms" = Option<i64>, Query, description = "Only at or after this instant"),
@@ -168,6 +178,7 @@ impl BulkRequest {
     /// The selection; everything only if `all` is true.
     fn selection(self) -> Result<Selection, FieldError> {
         let selection = Selection {
+            ids: BTreeSet::new(),
             id: self.id.map(|id| id.parse()).transpose().map_err(wrong("id"))?,
             reason: self.reason,
             subscription: self.subscription,
@@ -175,7 +186,7 @@ impl BulkRequest {
             event: self.event,
             delivery: self.delivery.map(|id| id.parse()).transpose().map_err(wrong("delivery"))?,
             url: self.url.map(|url| normalised(&url)).transpose().map_err(wrong("url"))?,
-            status: self.status,
+            status: self.status.map(StatusRange::from),
             error: self.error.map(|id| id.parse()).transpose().map_err(wrong("error"))?,
             text: self.text,
             parked_after_ms: self.parked_after_ms,
@@ -204,24 +215,26 @@ fn normalised(url: &str) -> Result<String, EndpointUrlError> {
 }
 
 /// The result of a replay.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct Replayed {
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub(crate) struct Replayed {
     #[serde(flatten)]
-    tally: Tally,
+    pub(crate) tally: Tally,
     /// Endpoints to which nothing is sent now, and to which some of the messages go.
-    stopped: Vec<StoppedEndpoint>,
+    pub(crate) stopped: Vec<StoppedEndpoint>,
 }
 
 /// An endpoint to which nothing is sent now.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct StoppedEndpoint {
+#[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub(crate) struct StoppedEndpoint {
     /// The normalised URL.
-    url: String,
+    pub(crate) url: String,
     /// `open`: no attempt is made until a probe succeeds. `frozen`: messages to it are held until
     /// it is enabled.
-    state: &'static str,
+    #[serde(deserialize_with = "homing_domain::text::word")]
+    #[schema(value_type = String)]
+    pub(crate) state: Word,
     /// Messages of this replay that go to it.
-    messages: u32,
+    pub(crate) messages: u32,
 }
 
 /// Send parked messages again, from attempt 1.

@@ -17,7 +17,7 @@ use crate::{
         query::{NoParameters, Paging, Query},
     },
     overview::UnreadableSubscription,
-    registry::{self, OVERLAP_DEFAULT, View},
+    registry::{self, OVERLAP_DEFAULT, Registry, RegistryError, View},
     web::{AppState, acting::Acting, problem::Problem},
 };
 use homing_domain::{
@@ -29,15 +29,15 @@ use homing_domain::{
 use homing_store::{Listing, Page};
 
 /// A new subscription, or one with a new secret.
-#[derive(Serialize, utoipa::ToSchema)]
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = CreatedSubscription)]
-pub(super) struct Created {
+pub(crate) struct Created {
     #[serde(flatten)]
-    view: View,
+    pub(crate) view: View,
     /// Shown only once; absent if the secrets were given, and of the scheme `v1a`, whose public key is
     /// in `secrets`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    secret: Option<String>,
+    pub(crate) secret: Option<String>,
 }
 
 impl From<registry::Created> for Created {
@@ -69,14 +69,26 @@ pub(super) async fn create(
 }
 
 /// One page.
-#[derive(Serialize, utoipa::ToSchema)]
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = SubscriptionsPage)]
-pub(super) struct Shown {
-    subscriptions: Vec<View>,
+pub(crate) struct Shown {
+    pub(crate) subscriptions: Vec<View>,
     /// The value of `after` for the next page.
-    next: Option<SubscriptionId>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    corrupt: Vec<UnreadableSubscription>,
+    pub(crate) next: Option<SubscriptionId>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) corrupt: Vec<UnreadableSubscription>,
+}
+
+impl Shown {
+    /// A page of all subscriptions, oldest first.
+    pub(crate) async fn read(registry: &Registry, page: Page) -> Result<Self, RegistryError> {
+        let Listing { subscriptions, corrupt, next } = registry.page(page).await?;
+        Ok(Self {
+            subscriptions: registry.views(&subscriptions).await?,
+            next,
+            corrupt: corrupt.into_iter().map(UnreadableSubscription::from).collect(),
+        })
+    }
 }
 
 /// List subscriptions, oldest first.
@@ -93,12 +105,7 @@ pub(super) async fn list(
     Query(Paging { after, limit }, _): Query<Paging<SubscriptionId>>,
 ) -> Result<Json<Shown>, Problem> {
     let page = Page { after, limit: limit.0 };
-    let Listing { subscriptions, corrupt, next } = app.services.registry.page(page).await?;
-    Ok(Json(Shown {
-        subscriptions: app.services.registry.views(&subscriptions).await?,
-        next,
-        corrupt: corrupt.into_iter().map(UnreadableSubscription::from).collect(),
-    }))
+    Ok(Json(Shown::read(&app.services.registry, page).await?))
 }
 
 /// Get a subscription.

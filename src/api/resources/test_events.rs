@@ -58,6 +58,10 @@ pub(super) async fn send(
             FieldError::new("body", Chain(&error)).into()
         }
         TestEventError::Body(error) => FieldError::new("body", error).into(),
+        // Of the proxy, or of name servers.
+        TestEventError::Request(error) if error.may_pass() => {
+            Problem::new(Kind::NotReady, Chain(&error).to_string())
+        }
         TestEventError::Request(error) => {
             let detail = Chain(&error).to_string();
             tracing::error!(error = detail, "api.test_event_failed");

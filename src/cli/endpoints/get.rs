@@ -1,21 +1,21 @@
 //! `homing endpoints list` and `get`
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use serde_json::json;
+use clap_complete::ArgValueCandidates;
 
 use crate::{
+    api::forms::EndpointShown,
     cli::{
+        complete,
         failure::{Exit, Failure},
-        globals,
         output::Output,
-        output::fields_of,
         parked::write_arriving,
         table::{Rows, Tone},
+        target::Target,
         words,
     },
-    services::Services,
 };
-use homing_delivery::circuits::{View, Views};
+use homing_delivery::circuits::View;
 use homing_domain::{circuit::StateName, clock, url::EndpointUrl};
 use homing_store::CircuitPage;
 
@@ -48,6 +48,7 @@ pub(in crate::cli) struct ListArguments {
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Arguments {
     /// URL of the endpoint
+    #[arg(add = ArgValueCandidates::new(complete::urls))]
     url: EndpointUrl,
     /// Also count the deliveries that the circuit had parked
     #[arg(long)]
@@ -55,30 +56,31 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) async fn list(
-    services: &Services,
+    target: Target<'_>,
     arguments: ListArguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let ListArguments { state, limit, after } = arguments;
-    let page = CircuitPage { state, after, limit };
-    // Counting connects to the broker, which declares what is missing there.
-    globals::remember_queues(services).await.map_err(Failure::Store)?;
-    let listing = services.circuits.views(&page).await.map_err(Failure::Store)?;
-    let Views { views, corrupt, next } = listing;
-    let corrupt: Vec<_> = corrupt.iter().map(ToString::to_string).collect();
+    let page = CircuitPage { state, after, limit, ..CircuitPage::default() };
+    let listing = target.endpoints(&page).await?;
     if output.json {
-        let document = json!({ "endpoints": views, "corrupt": corrupt, "next": next });
-        output.document(&document)?;
+        output.document(&listing)?;
     } else {
-        write(&views, state, output)?;
-        if let Some(next) = next {
-            output.aside(format_args!("There are more: --after {}", words::quoted(&next)));
+        write(&listing.endpoints, state, output)?;
+        if let Some(next) = &listing.next {
+            output.aside(format_args!("There are more: --after {}", words::quoted(next)));
         }
     }
-    for text in &corrupt {
-        output.notice(text);
+    for one in &listing.corrupt {
+        let (url, field, message) = (&one.url, &one.field, &one.message);
+        // Its query may hold secrets.
+        let url = url.split('?').next().unwrap_or_default();
+        output.notice(format_args!(
+            "the circuit of {url} cannot be read, enable or disable this URL to replace it: \
+             `{field}`: {message}"
+        ));
     }
-    Ok(if corrupt.is_empty() { Exit::Done } else { Exit::Failed })
+    Ok(if listing.corrupt.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
 const HEADER: [&str; 11] = [
@@ -134,27 +136,19 @@ fn next_probe(view: &View) -> Option<String> {
 }
 
 pub(super) async fn run(
-    services: &Services,
+    target: Target<'_>,
     arguments: &Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    // Counting connects to the broker, which declares what is missing there.
-    globals::remember_queues(services).await.map_err(Failure::Store)?;
-    let view = services.circuits.view(&arguments.url).await.map_err(Failure::Store)?;
-    let mut parked = None;
-    if arguments.parked {
-        let counted =
-            services.circuits.count_parked_by_circuit(&services.parking, &arguments.url).await;
-        let counted = counted.map_err(Failure::ParkedByCircuit)?;
-        write_arriving(counted.arriving, output);
-        parked = Some(counted.arriving.messages.map(|_| counted.matched));
+    let shown = target.endpoint(&arguments.url, arguments.parked).await?;
+    if let Some(arriving) = shown.arriving {
+        write_arriving(arriving, output);
     }
     if output.json {
-        let mut document = fields_of(&view);
-        document.extend(parked.map(|parked| ("parked".to_owned(), parked.into())));
-        output.document(&document)?;
+        output.document(&shown)?;
         return Ok(Exit::Done);
     }
+    let EndpointShown { view, parked, .. } = shown;
     let next_probe = next_probe(&view);
     let fields = [
         ("url", Some(view.url)),
@@ -170,7 +164,7 @@ pub(super) async fn run(
         ("held", view.held.map(|held| held.to_string())),
         ("held since", view.held_since),
         ("in flight", view.in_flight.map(|requests| requests.to_string())),
-        ("parked", parked.flatten().map(|parked| parked.to_string())),
+        ("parked", parked.map(|parked| parked.to_string())),
     ];
     for (name, value) in fields {
         if let Some(value) = value {

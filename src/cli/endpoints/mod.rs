@@ -1,5 +1,6 @@
 //! `homing endpoints`
 
+mod enable;
 mod get;
 mod set;
 
@@ -7,6 +8,7 @@ use super::{
     failure::{Exit, Failure},
     globals::Globals,
     output::Output,
+    target::Needs,
 };
 
 const EXAMPLES: &str = "\
@@ -29,7 +31,7 @@ pub(super) enum Command {
     #[command(alias = "show")]
     Get(get::Arguments),
     /// Attempt deliveries again; counts what was parked meanwhile, or replays it
-    Enable(set::EnableArguments),
+    Enable(enable::Arguments),
     /// Attempt nothing until it is enabled; what comes due is held
     Disable(set::DisableArguments),
     /// Attempt one delivery to an open URL now
@@ -42,12 +44,12 @@ pub(super) async fn run(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     globals
-        .with_services(async |services| match command {
-            Command::List(arguments) => get::list(services, arguments, output).await,
-            Command::Get(arguments) => get::run(services, &arguments, output).await,
-            Command::Enable(arguments) => set::enable(services, &arguments, output).await,
-            Command::Disable(arguments) => set::disable(services, &arguments, output).await,
-            Command::Probe(arguments) => set::probe(services, &arguments, output).await,
+        .with_target(Needs::Services, async |target| match command {
+            Command::List(arguments) => get::list(target, arguments, output).await,
+            Command::Get(arguments) => get::run(target, &arguments, output).await,
+            Command::Enable(arguments) => enable::run(target, &arguments, output).await,
+            Command::Disable(arguments) => set::disable(target, &arguments, output).await,
+            Command::Probe(arguments) => set::probe(target, &arguments, output).await,
         })
         .await
 }

@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use clap_complete::ArgValueCandidates;
 use serde::Serialize;
 
 use super::received::Received;
 use crate::{
     cli::{
+        complete,
         failure::{Exit, Failure},
         output::Output,
         range::Period,
@@ -40,6 +42,7 @@ const MAX_NAMED: usize = 1_000;
 pub(in crate::cli) struct Arguments {
     /// Id of the subscription
     #[arg(value_name = "ID")]
+    #[arg(add = ArgValueCandidates::new(complete::subscriptions))]
     subscription: SubscriptionId,
     /// Log of the receiver
     #[arg(value_name = "FILE")]

@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use clap_complete::ArgValueCandidates;
 
-use crate::{
-    cli::{
-        failure::{Exit, Failure},
-        output::Output,
-        range::Period,
-        table::Rows,
-        words,
-    },
-    services::Services,
+use crate::cli::{
+    complete,
+    failure::{Exit, Failure},
+    output::Output,
+    range::Period,
+    table::Rows,
+    target::Target,
+    words,
 };
 use homing_domain::{clock, id::SubscriptionId, ledger::View};
 
@@ -32,30 +31,26 @@ An hour is that of `webhook-timestamp`. XOR and SUM are of the last eight bytes 
 pub(in crate::cli) struct Arguments {
     /// Id of the subscription
     #[arg(value_name = "ID")]
+    #[arg(add = ArgValueCandidates::new(complete::subscriptions))]
     subscription: SubscriptionId,
     #[command(flatten)]
     hours: Period,
 }
 
 pub(super) async fn run(
-    services: &Services,
+    target: Target<'_>,
     arguments: &Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let now = clock::now();
     let until = arguments.hours.until(now)?.unwrap_or(now);
     let since = arguments.hours.since(now)?.unwrap_or_else(|| until.minus(DEFAULT));
-    let listing = services.store.ledger(arguments.subscription, since, until, now).await;
-    let listing = listing.map_err(Failure::Store)?;
-    let hours: Vec<_> = listing.hours.into_iter().map(View::from).collect();
+    let ledger = target.ledger(arguments.subscription, since, until).await?;
     if output.json {
-        let kept_since = listing.kept_since.map(|hour| hour.to_string());
-        let subscription = arguments.subscription;
-        output.document(&json!({
-            "subscription": subscription, "kept_since": kept_since, "hours": hours,
-        }))?;
+        output.document(&ledger)?;
         return Ok(Exit::Done);
     }
+    let hours = ledger.hours;
     if hours.is_empty() {
         output.aside("No worker ran in that time, or it is not kept any more (`ledger.keep`).");
         return Ok(Exit::Done);

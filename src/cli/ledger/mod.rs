@@ -8,6 +8,7 @@ use super::{
     failure::{Exit, Failure},
     globals::Globals,
     output::Output,
+    target::Needs,
 };
 
 const EXAMPLES: &str = "\
@@ -32,10 +33,18 @@ pub(super) async fn run(
     command: Command,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    globals
-        .with_services(async |services| match command {
-            Command::Get(arguments) => get::run(services, &arguments, output).await,
-            Command::Compare(arguments) => compare::run(services, &arguments, output).await,
-        })
-        .await
+    match command {
+        Command::Get(arguments) => {
+            globals
+                .with_target(Needs::Services, async |target| {
+                    get::run(target, &arguments, output).await
+                })
+                .await
+        }
+        Command::Compare(arguments) => {
+            globals
+                .with_services(async |services| compare::run(services, &arguments, output).await)
+                .await
+        }
+    }
 }

@@ -10,10 +10,12 @@ use crate::cli::{
     failure::{Exit, Failure},
     output::Output,
     progress::Progress,
+    remote::Remote,
     run::Signals,
+    target::selection_of,
     words,
 };
-use crate::services::Services;
+use crate::{api::forms::StoppedEndpoint, services::Services};
 use homing_delivery::{
     circuits::{CircuitBreakers, Stopped},
     parking::{Action, Parking, Selection, Tally},
@@ -154,6 +156,46 @@ impl Act {
         Ok(if ended.is_interrupted { Exit::Failed } else { Exit::Done })
     }
 
+    /// By a running homing. Ctrl-C disconnects, which ends it there; what was done stays done.
+    pub(super) async fn run_there(
+        self,
+        api: &Remote,
+        output: &mut Output<'_>,
+    ) -> Result<Exit, Failure> {
+        let document = selection_of(&self.selection, self.limit);
+        let counted = api.act_on_parked(self.action, document.clone(), true).await?;
+        let Tally { matched, total, .. } = counted.tally;
+        let goes_on = match self.action {
+            Action::Replay => self.goes_on(&counted.stopped, output)?,
+            Action::Drop if self.asks && !self.dry_run && matched > 0 => {
+                output.ask(format_args!("Drop {matched} of {total} for ever?"))?
+            }
+            Action::Drop | Action::Count => true,
+        };
+        if !goes_on {
+            output.line(format_args!("Nothing was {}.", self.past()))?;
+            return Ok(Exit::Failed);
+        }
+        if self.dry_run {
+            let ended = Ended { tally: counted.tally, is_interrupted: false };
+            return self.write(&ended, output).map(|()| Exit::Done);
+        }
+        let mut signals = Signals::listen()?;
+        let acted = tokio::select! {
+            acted = api.act_on_parked(self.action, document, false) => acted?,
+            () = signals.next() => {
+                let past = self.past();
+                output.notice(format_args!(
+                    "interrupted: how many were {past} until then, `homing audit --kind parked` shows"
+                ));
+                return Ok(Exit::Failed);
+            }
+        };
+        let ended = Ended { tally: acted.tally, is_interrupted: false };
+        self.write(&ended, output)?;
+        Ok(Exit::Done)
+    }
+
     /// Announces the messages for endpoints to which nothing is sent now, and asks whether to go
     /// on.
     async fn may_replay(
@@ -165,22 +207,33 @@ impl Act {
         let parking = &services.parking;
         let (selection, limit) = (&self.selection, self.limit);
         let counted = CircuitBreakers::stopped_among(stopped, parking, selection, limit).await;
-        let counted = counted.map_err(Failure::Parking)?;
-        let has_stopped = !counted.is_empty();
-        for (Stopped { url, state, .. }, count) in counted {
-            let go = if count == 1 { "goes" } else { "go" };
-            let enable = format!("`homing endpoints enable {}`", words::quoted(&url));
-            let why = match state {
-                StateName::Open => {
-                    "whose circuit is open: no attempt is made until a probe succeeds"
-                }
-                StateName::Frozen | StateName::Closed => {
-                    "which is frozen: they are held until it is enabled"
-                }
+        let counted = counted.map_err(Failure::Parking)?.into_iter();
+        let stopped = counted.map(|(Stopped { url, state, .. }, messages)| StoppedEndpoint {
+            url,
+            state: state.as_str(),
+            messages,
+        });
+        self.goes_on(&stopped.collect::<Vec<_>>(), output)
+    }
+
+    /// Announces what goes to endpoints that are stopped, and asks whether to go on.
+    fn goes_on(
+        &self,
+        stopped: &[StoppedEndpoint],
+        output: &mut Output<'_>,
+    ) -> Result<bool, Failure> {
+        for StoppedEndpoint { url, state, messages } in stopped {
+            let go = if *messages == 1 { "goes" } else { "go" };
+            let enable = format!("`homing endpoints enable {}`", words::quoted(url));
+            let why = if *state == StateName::Open.as_str() {
+                "whose circuit is open: no attempt is made until a probe succeeds"
+            } else {
+                "which is frozen: they are held until it is enabled"
             };
-            output.notice(format_args!("{count} {go} to {url}, {why}; run {enable} first"));
+            output.notice(format_args!("{messages} {go} to {url}, {why}; run {enable} first"));
         }
-        let asks = has_stopped && self.asks && !self.dry_run && !output.json && output.can_ask();
+        let asks =
+            !stopped.is_empty() && self.asks && !self.dry_run && !output.json && output.can_ask();
         if asks { output.ask("Replay nevertheless?") } else { Ok(true) }
     }
 

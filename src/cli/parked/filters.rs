@@ -1,13 +1,17 @@
 //! The flags that select parked messages.
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use std::collections::BTreeSet;
 
-use crate::cli::{failure::Failure, words};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap_complete::ArgValueCandidates;
+
+use crate::cli::{complete, failure::Failure, words};
 use homing_delivery::parking::{SearchText, Selection};
 use homing_domain::{
     clock,
     error_group::ErrorId,
     id::{DeliveryId, SubscriptionId},
+    status_range::StatusRange,
     time::UnixMillis,
     topic::TopicPattern,
     url::EndpointUrl,
@@ -28,6 +32,7 @@ pub(super) struct Filters {
     reason: Option<ParkReason>,
     /// To be delivered to this subscription
     #[arg(long, value_name = "ID")]
+    #[arg(add = ArgValueCandidates::new(complete::subscriptions))]
     subscription: Option<SubscriptionId>,
     /// With a topic that this pattern matches
     #[arg(long, value_name = "PATTERN")]
@@ -40,10 +45,11 @@ pub(super) struct Filters {
     delivery: Option<DeliveryId>,
     /// To this URL
     #[arg(long)]
+    #[arg(add = ArgValueCandidates::new(complete::urls))]
     url: Option<EndpointUrl>,
-    /// With this HTTP status at the last attempt
-    #[arg(long, value_parser = clap::value_parser!(u16).range(100..=999))]
-    status: Option<u16>,
+    /// With this HTTP status at the last attempt, or one of this class: 503, or 5xx
+    #[arg(long)]
+    status: Option<StatusRange>,
     /// Parked for this error of an attempt: ID of `homing errors`
     #[arg(long, value_name = "ID")]
     error: Option<ErrorId>,
@@ -64,6 +70,7 @@ impl Filters {
         let now = clock::now();
         Ok(Selection {
             id: self.id,
+            ids: BTreeSet::new(),
             reason: self.reason,
             subscription: self.subscription,
             topic: self.topic,

@@ -9,9 +9,10 @@ use crate::cli::{
     failure::{Exit, Failure},
     output::Output,
     table::Rows,
+    target::Target,
     words,
 };
-use homing_delivery::parking::{Bodies, Entry, Listing, Parking, Selection, Unreadable};
+use homing_delivery::parking::{Bodies, Entry, Listing, Selection, Unreadable};
 use homing_domain::time::UnixMillis;
 
 const LIST_EXAMPLES: &str = "\
@@ -54,13 +55,10 @@ pub(super) struct List {
 impl List {
     pub(super) async fn run(
         self,
-        parking: &Parking,
+        target: Target<'_>,
         output: &mut Output<'_>,
     ) -> Result<Exit, Failure> {
-        let listing = parking
-            .list(&self.selection, self.limit, Bodies::Omitted)
-            .await
-            .map_err(Failure::Parking)?;
+        let listing = target.parked(&self.selection, self.limit, Bodies::Omitted).await?;
         if output.json {
             output.document(&listing)?;
         } else {
@@ -76,7 +74,8 @@ impl List {
 fn write(listing: &Listing, output: &mut Output<'_>) -> Result<(), Failure> {
     let Listing { entries, next, total, arriving } = listing;
     if !entries.is_empty() {
-        let header = ["PARKED", "REASON", "TOPIC", "EVENT", "SUBSCRIPTION", "ATTEMPTS", "LAST"];
+        let header =
+            ["PARKED", "REASON", "TOPIC", "EVENT", "SUBSCRIPTION", "ATTEMPTS", "LAST OUTCOME"];
         let mut rows = Rows::new(output, &header);
         for entry in entries {
             rows.add(row(entry));
@@ -117,14 +116,11 @@ pub(in crate::cli) struct Arguments {
 impl Arguments {
     pub(super) async fn run(
         self,
-        parking: &Parking,
+        target: Target<'_>,
         output: &mut Output<'_>,
     ) -> Result<Exit, Failure> {
         let selection = Selection { event: Some(self.event.clone()), ..Selection::default() };
-        let listing = parking
-            .list(&selection, self.limit, Bodies::Included)
-            .await
-            .map_err(Failure::Parking)?;
+        let listing = target.parked(&selection, self.limit, Bodies::Included).await?;
         if listing.entries.is_empty() {
             write_arriving(listing.arriving, output);
             return Err(Failure::NotFound(format!(

@@ -10,7 +10,9 @@ use super::{
     failure::{Exit, Failure},
     globals::Globals,
     output::Output,
+    target::{Needs, Target},
 };
+use crate::services::Services;
 use homing_delivery::parking::{Action, Arriving, Selection};
 
 const EXAMPLES: &str = "\
@@ -45,27 +47,52 @@ pub(super) async fn run(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     // Wrong arguments are reported before anything is connected.
-    let command = command.check(output)?;
+    let command = match command {
+        Command::Export(arguments) => return export(globals, arguments, output).await,
+        Command::List(arguments) => Checked::List(arguments.check()?),
+        Command::Get(arguments) => Checked::Get(arguments),
+        Command::Replay(arguments) => Checked::Act(arguments.check()?),
+        Command::Drop(arguments) => Checked::Act(arguments.check(output)?),
+    };
     globals
-        .with_existing_services(async |services| {
-            let parking = &services.parking;
-            // What is in the store is found without the broker.
-            let is_foreign = match services.broker.connect_to_publish().await {
-                Ok(()) => workers::use_another_store(services, output).await?,
-                Err(error) if command.publishes() || !error.is_away() => {
-                    return Err(Failure::Broker(error));
-                }
-                Err(_) => false,
+        .with_target(Needs::Existing, async |target| {
+            let is_foreign = match target {
+                Target::Here(services) => is_foreign(services, command.publishes(), output).await?,
+                Target::There(_) => false,
             };
-            let exit = match command {
-                Checked::List(list) => list.run(parking, output).await,
-                Checked::Get(get) => get.run(parking, output).await,
-                Checked::Act(act) => act.run(services, output).await,
-                Checked::Export(export) => export.run(parking, output).await,
-            }?;
+            let exit = command.run(target, output).await?;
             Ok(if is_foreign && exit == Exit::Done { Exit::Failed } else { exit })
         })
         .await
+}
+
+async fn export(
+    globals: &Globals,
+    arguments: export::Arguments,
+    output: &mut Output<'_>,
+) -> Result<Exit, Failure> {
+    let export = arguments.check()?;
+    globals
+        .with_existing_services(async |services| {
+            let is_foreign = is_foreign(services, false, output).await?;
+            let exit = export.run(&services.parking, output).await?;
+            Ok(if is_foreign && exit == Exit::Done { Exit::Failed } else { exit })
+        })
+        .await
+}
+
+/// Connects, and finds out if what workers park is in another store. What is in the store is found
+/// without the broker.
+async fn is_foreign(
+    services: &Services,
+    needs_broker: bool,
+    output: &mut Output<'_>,
+) -> Result<bool, Failure> {
+    match services.broker.connect_to_publish().await {
+        Ok(()) => workers::use_another_store(services, output).await,
+        Err(error) if needs_broker || !error.is_away() => Err(Failure::Broker(error)),
+        Err(_) => Ok(false),
+    }
 }
 
 /// Says what is parked and in no list.
@@ -92,24 +119,20 @@ enum Checked {
     List(get::List),
     Get(get::Arguments),
     Act(act::Act),
-    Export(export::Export),
 }
 
 impl Checked {
+    async fn run(self, target: Target<'_>, output: &mut Output<'_>) -> Result<Exit, Failure> {
+        match (self, target) {
+            (Self::List(list), _) => list.run(target, output).await,
+            (Self::Get(get), _) => get.run(target, output).await,
+            (Self::Act(act), Target::Here(services)) => act.run(services, output).await,
+            (Self::Act(act), Target::There(api)) => act.run_there(api, output).await,
+        }
+    }
+
     /// True if it needs the broker.
     fn publishes(&self) -> bool {
         matches!(self, Self::Act(act) if act.action() == Action::Replay)
-    }
-}
-
-impl Command {
-    fn check(self, output: &Output<'_>) -> Result<Checked, Failure> {
-        Ok(match self {
-            Self::List(arguments) => Checked::List(arguments.check()?),
-            Self::Get(arguments) => Checked::Get(arguments),
-            Self::Replay(arguments) => Checked::Act(arguments.check()?),
-            Self::Drop(arguments) => Checked::Act(arguments.check(output)?),
-            Self::Export(arguments) => Checked::Export(arguments.check()?),
-        })
     }
 }

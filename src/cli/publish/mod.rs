@@ -4,28 +4,34 @@
 //! why), or not confirmed. A bad line affects no other line. When the broker stops
 //! confirming, reading stops too, and the summary says which lines have to be published again.
 //!
-//! `input` reads lines of bounded length, `line` turns one into a message, `pump` publishes,
-//! `summary` keeps count, `wanted` finds who wants the events.
+//! `input` reads lines of bounded length, `line` turns one into a message, `pump` publishes through
+//! a `publisher`, `summary` keeps count, `wanted` finds who wants the events.
 
 mod input;
 mod line;
+mod publisher;
 mod pump;
 mod summary;
 mod wanted;
 
-use homing_broker::Route;
+use clap_complete::ArgValueCandidates;
 
 use self::{
     line::{Form, Reader},
+    publisher::Publisher,
     summary::Summary,
     wanted::Wanting,
 };
 use super::{
+    complete,
     failure::{Exit, Failure},
     globals::Globals,
     output::Output,
 };
 use homing_domain::id::SubscriptionId;
+
+/// More than any homing takes over its API.
+const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
 const EXAMPLES: &str = "\
 A line is one event, as JSON:
@@ -40,6 +46,7 @@ Examples:
   producer | homing publish
   homing publish --topic order.paid orders.jsonl          each line is a body
   homing publish --topic TASK.UPDATE --single task.json   the file is one body
+  homing publish --api http://127.0.0.1:8080 events.jsonl   through a running homing
 
 Topics have no blanks and no empty words, and do not begin with `homing.`, which is reserved.
 
@@ -56,6 +63,7 @@ pub(super) struct Arguments {
     file: String,
     /// Every line is the body of an event with this topic
     #[arg(long)]
+    #[arg(add = ArgValueCandidates::new(complete::topics))]
     topic: Option<String>,
     /// The file as a whole is the body of one event
     #[arg(long, requires = "topic")]
@@ -65,6 +73,7 @@ pub(super) struct Arguments {
     id: Option<String>,
     /// Only this subscription gets the events
     #[arg(long, value_name = "ID", requires = "topic")]
+    #[arg(add = ArgValueCandidates::new(complete::subscriptions))]
     subscription: Option<SubscriptionId>,
     /// Media type of the bodies
     #[arg(long, value_name = "TYPE", requires = "topic", default_value = "application/json")]
@@ -85,7 +94,7 @@ pub(super) async fn run(
             "`{topic}` is published literally: `*` and `#` are wildcards in subscriptions only"
         ));
     }
-    let (settings, broker) = globals.connected_broker().await?;
+    let (publisher, max_body_bytes) = publisher(globals).await?;
     let reader = Reader {
         form: match arguments.topic {
             Some(topic) => Form::Body {
@@ -96,24 +105,32 @@ pub(super) async fn run(
             },
             None => Form::Envelope,
         },
-        max_body_bytes: settings.worker.max_event_bytes,
+        max_body_bytes,
     };
-    let wanting = Wanting::open(&settings);
     let mut summary = if arguments.single {
         let body = input::whole(input, reader.max_body_bytes).await?;
         let (id, message) = reader.read(&body).map_err(Failure::Usage)?;
-        let published = broker.publish(&message.outgoing(), Route::Events).await;
-        published.map_err(Failure::Broker)?;
-        let wanted = wanting.by(&message).await;
+        let known = publisher.publish(&message).await?;
+        let wanted = publisher.wanted(&message, known).await;
         Summary::of_one(id, &message, wanted)
     } else {
         let lines = input::lines(input, reader.max_line_bytes());
-        pump::pump((&broker, &wanting), lines, reader, output).await?
+        pump::pump(&publisher, lines, reader, output).await?
     };
-    broker.close().await;
-    wanting.end(&mut summary.interest, output).await;
+    publisher.end(&mut summary.interest, output).await;
     summary.write(output)?;
     Ok(if summary.is_complete() { Exit::Done } else { Exit::Failed })
+}
+
+/// The way to the broker, and the size of the largest event that it takes; over an API that is for
+/// the running homing to say.
+async fn publisher(globals: &Globals) -> Result<(Publisher, usize), Failure> {
+    if let Some(api) = globals.remote()? {
+        return Ok((Publisher::Api(api), MAX_BODY_BYTES));
+    }
+    let (settings, broker) = globals.connected_broker().await?;
+    let wanting = Wanting::open(&settings);
+    Ok((Publisher::Broker { broker, wanting }, settings.worker.max_event_bytes))
 }
 
 /// Topics may have such words, and hardly ever do.

@@ -9,16 +9,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{
     input::{Line, Lines},
     line::Reader,
+    publisher::{Publisher, Unpublished},
     summary::Summary,
-    wanted::Wanting,
 };
 use crate::cli::{failure::Failure, output::Output, progress::Progress};
-use homing_broker::{Broker, Message, Route, error::BrokerError};
+use homing_broker::Message;
 use homing_delivery::worker::{NotKnown, Wanted};
 use homing_domain::id::EventId;
 
-/// Lines that are read ahead of their confirms.
-const MAX_IN_FLIGHT: usize = 128;
 /// Published events that wait until it is found who wants them; of those beyond it is not known.
 const MAX_FINDING: usize = 128;
 
@@ -26,7 +24,7 @@ const MAX_FINDING: usize = 128;
 ///
 /// Ctrl-C ends the reading and waits for what is in flight; a second Ctrl-C ends that too.
 pub(super) async fn pump(
-    (broker, interested): (&Broker, &Wanting),
+    publisher: &Publisher,
     mut lines: Lines,
     reader: Reader,
     output: &mut Output<'_>,
@@ -41,24 +39,31 @@ pub(super) async fn pump(
         tokio::select! {
             Some((sent, result)) = sending.next() => {
                 let Sent { number, message }: Sent = sent;
-                let result: Result<(), BrokerError> = result;
                 let Some(id) = waiting.remove(&number) else { continue };
-                let is_published = result.is_ok();
+                let (known, result) = match result {
+                    Ok(known) => (Some(known), Ok(())),
+                    Err(unpublished) => (None, Err(unpublished)),
+                };
                 is_reading &= pump.sent(number, id, result);
-                if is_published && finding.len() < MAX_FINDING {
-                    finding.push(find(interested, message));
-                } else if is_published {
-                    pump.summary.interest.add(&message, Err(NotKnown::NotRead));
+                match known {
+                    Some(Some(known)) => pump.summary.interest.add(&message, known),
+                    Some(None) if finding.len() < MAX_FINDING => {
+                        finding.push(find(publisher, message));
+                    }
+                    Some(None) => {
+                        pump.summary.interest.add(&message, Err(NotKnown::NotRead));
+                    }
+                    None => {}
                 }
             }
             Some((message, wanted)) = finding.next() => {
                 pump.summary.interest.add(&message, wanted);
             }
-            line = lines.next(), if is_reading && sending.len() < MAX_IN_FLIGHT => {
+            line = lines.next(), if is_reading && sending.len() < publisher.max_in_flight() => {
                 match line {
                     Ok(Some(line)) => if let Some((number, id, message)) = pump.read(line) {
                         waiting.insert(number, id);
-                        sending.push(send(broker, Sent { number, message }));
+                        sending.push(send(publisher, Sent { number, message }));
                     },
                     Ok(None) => is_reading = false,
                     Err(failure) => {
@@ -96,16 +101,16 @@ struct Sent {
     message: Message,
 }
 
-async fn send(broker: &Broker, line: Sent) -> (Sent, Result<(), BrokerError>) {
-    let outgoing = line.message.outgoing();
-    let publish = || broker.publish(&outgoing, Route::Events);
+type Known = Option<Result<Wanted, NotKnown>>;
+
+async fn send(publisher: &Publisher, line: Sent) -> (Sent, Result<Known, Unpublished>) {
+    let publish = || publisher.publish(&line.message);
     let result = publish.retry(pauses()).when(|error| !error.is_final()).await;
-    drop(outgoing);
     (line, result)
 }
 
-async fn find(interested: &Wanting, message: Message) -> (Message, Result<Wanted, NotKnown>) {
-    let wanted = interested.by(&message).await;
+async fn find(publisher: &Publisher, message: Message) -> (Message, Result<Wanted, NotKnown>) {
+    let wanted = publisher.wanted(&message, None).await;
     (message, wanted)
 }
 
@@ -144,7 +149,7 @@ impl Pump<'_, '_> {
     }
 
     /// Records a result; true: go on reading.
-    fn sent(&mut self, number: u64, id: EventId, sent: Result<(), BrokerError>) -> bool {
+    fn sent(&mut self, number: u64, id: EventId, sent: Result<(), Unpublished>) -> bool {
         match sent {
             Ok(()) => {
                 self.summary.confirmed(id);

@@ -109,28 +109,8 @@ impl Wanting {
         };
         // What takes longer is not named.
         drop(timeout(END_DEADLINE, nearing).await);
-        for (topic, UnwantedTopic { events, near }) in &interest.unwanted_topics {
-            let near: Vec<_> = near
-                .iter()
-                .map(|NearMiss { subscription, topic, why }| {
-                    format!("; near: `{topic}` of {subscription} ({why})")
-                })
-                .collect();
-            let events = words::count(*events, "event");
-            output.notice(format_args!(
-                "no subscription wants {events} with the topic `{topic}`{}",
-                near.concat()
-            ));
-        }
-        if interest.wanted_not_known > 0 {
-            output.notice(match &*self.known.borrow() {
-                Some(Err(why)) => {
-                    let events = words::count(interest.wanted_not_known, "event");
-                    format!("which subscriptions want {events} is not known: {why}")
-                }
-                Some(Ok(_)) | None => interest.summary(),
-            });
-        }
+        let why = self.known.borrow().clone().and_then(Result::err);
+        interest.write(why.as_deref(), output);
         self.stop.cancel();
         // The process ends anyway.
         drop(timeout(END_DEADLINE, self.tasks.wait()).await);
@@ -164,6 +144,32 @@ async fn follow(
 }
 
 impl Interest {
+    /// Says which events no subscription wanted, and of which it is not known; `why` nothing is.
+    pub(super) fn write(&self, why: Option<&str>, output: &mut Output<'_>) {
+        for (topic, UnwantedTopic { events, near }) in &self.unwanted_topics {
+            let near: Vec<_> = near
+                .iter()
+                .map(|NearMiss { subscription, topic, why }| {
+                    format!("; near: `{topic}` of {subscription} ({why})")
+                })
+                .collect();
+            let events = words::count(*events, "event");
+            output.notice(format_args!(
+                "no subscription wants {events} with the topic `{topic}`{}",
+                near.concat()
+            ));
+        }
+        if self.wanted_not_known > 0 {
+            output.notice(match why {
+                Some(why) => {
+                    let events = words::count(self.wanted_not_known, "event");
+                    format!("which subscriptions want {events} is not known: {why}")
+                }
+                None => self.summary(),
+            });
+        }
+    }
+
     /// The counts, and the reasons why not everything is known.
     fn summary(&self) -> String {
         let Self { wanted, unwanted, wanted_not_known, not_filtered, .. } = self;

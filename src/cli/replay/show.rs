@@ -98,6 +98,9 @@ pub(super) fn one(replay: &Replay, output: &mut Output<'_>) -> Result<Exit, Fail
     if progress.gone > 0 {
         output.line(format_args!("  removed     {} before they were read", progress.gone))?;
     }
+    if progress.left_out > 0 {
+        output.line(format_args!("  left out    {} deliveries", progress.left_out))?;
+    }
     if let Some(begins) = progress.archive_begins_ms {
         output.line(format_args!("  archive     begins at {begins}"))?;
     }

@@ -13,6 +13,7 @@ use super::{
     failure::{Exit, Failure},
     globals::Globals,
     output::Output,
+    remote::{Parameters, Remote},
 };
 use crate::{
     config::Settings,
@@ -49,7 +50,10 @@ pub(super) async fn run(
     arguments: &Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let mut viewer = Viewer::new(globals.settings_of_command()?)?;
+    let mut viewer = match globals.remote()? {
+        Some(remote) => Viewer::There(remote),
+        None => Viewer::Here(Box::new(Here::new(globals.settings_of_command()?)?)),
+    };
     let ended = match arguments.watch {
         None => show_once(&mut viewer, output).await,
         Some(seconds) => watch(&mut viewer, Duration::from_secs(seconds), output).await,
@@ -59,7 +63,7 @@ pub(super) async fn run(
 }
 
 async fn show_once(viewer: &mut Viewer, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let overview = viewer.overview().await;
+    let overview = viewer.overview().await?;
     if output.json {
         output.document(&overview)?;
     } else {
@@ -68,7 +72,8 @@ async fn show_once(viewer: &mut Viewer, output: &mut Output<'_>) -> Result<Exit,
     Ok(if overview.is_sound() { Exit::Done } else { Exit::Unsound })
 }
 
-/// A broker or store that is away may be back at the next refresh, so only a signal ends this.
+/// Shows it again and again. A broker, a store or a homing that is away may be back at the next
+/// refresh, so only a signal ends this.
 async fn watch(
     viewer: &mut Viewer,
     pause: Duration,
@@ -78,7 +83,15 @@ async fn watch(
     let mut terminated = signal(SignalKind::terminate()).map_err(Failure::Signals)?;
     let watching = async {
         loop {
-            let overview = viewer.overview().await;
+            let overview = match viewer.overview().await {
+                Ok(overview) => overview,
+                Err(failure @ Failure::Remote(_)) => {
+                    output.notice(failure.report());
+                    sleep(pause).await;
+                    continue;
+                }
+                Err(failure) => return Err(failure),
+            };
             if output.json {
                 output.line_of_json(&overview)?;
             } else {
@@ -96,15 +109,36 @@ async fn watch(
     }
 }
 
+/// The place from which the overview comes.
+enum Viewer {
+    Here(Box<Here>),
+    There(Remote),
+}
+
+impl Viewer {
+    async fn overview(&mut self) -> Result<Overview, Failure> {
+        match self {
+            Self::Here(here) => Ok(here.overview().await),
+            Self::There(api) => api.get(&["v1", "status"], Parameters::default()).await,
+        }
+    }
+
+    async fn end(self) {
+        if let Self::Here(here) = self {
+            here.end().await;
+        }
+    }
+}
+
 /// Broker and store, each opened when it can be, and kept.
-struct Viewer {
+struct Here {
     settings: Settings,
     broker: Broker,
     store: Option<Arc<dyn Store>>,
     unreadable: UnreadableSubscriptions,
 }
 
-impl Viewer {
+impl Here {
     fn new(settings: Settings) -> Result<Self, Failure> {
         let schedules = settings.schedule.schedules().map_err(Failure::Settings)?;
         let topology = Topology::new(&settings.broker.prefix, schedules.waits())
@@ -132,6 +166,7 @@ impl Viewer {
         let mut store = Health::of(&stored, Failure::report);
         store.location = Some(homing_store::location(&self.settings.store));
         Overview::new((broker, queues.ok()), (store, stored.ok()), clock::now())
+            .with_plan(&self.settings.worker.plan())
     }
 
     async fn store(&mut self) -> Result<Arc<dyn Store>, StoreError> {

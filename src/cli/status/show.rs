@@ -38,11 +38,13 @@ pub(super) fn write(overview: &Overview, output: &mut Output<'_>) -> Result<(), 
 }
 
 fn report(health: &Health) -> String {
-    let location = health.location.as_deref().unwrap_or_default();
+    // A running homing does not say where its parts are.
+    let at = health.location.as_ref().map(|location| format!(" at {location}"));
+    let at = at.unwrap_or_default();
     match &health.error {
-        Some(error) if !health.reachable => format!("unreachable at {location}: {error}"),
-        Some(error) => format!("reachable at {location}; {error}"),
-        None => format!("reachable at {location}"),
+        Some(error) if !health.reachable => format!("unreachable{at}: {error}"),
+        Some(error) => format!("reachable{at}; {error}"),
+        None => format!("reachable{at}"),
     }
 }
 
@@ -117,6 +119,9 @@ fn workers(overview: &Overview, output: &mut Output<'_>) -> Result<(), Failure> 
             format!("silent for {silent}, probably dead")
         };
         output.line(format_args!("worker  {} process {}: {state}", report.host, report.pid))?;
+        if let Some(problem) = report.problem.as_ref().filter(|_| worker.alive) {
+            output.line(format_args!("problem of process {}: {problem}", report.pid))?;
+        }
     }
     let more = overview.workers.len().saturating_sub(WORKERS_NAMED);
     if more > 0 { output.line(format_args!("worker  and {more} more")) } else { Ok(()) }

@@ -6,6 +6,9 @@ use super::fields::{first_line, read};
 use crate::cli::failure::Failure;
 use homing_domain::subscription::TokenEndpointAuthMethod;
 
+/// A section of its own: its long flags would put the texts of all others on lines of their own.
+const OAUTH2: &str = "OAuth 2.0 (client credentials)";
+
 #[derive(clap::Args)]
 pub(super) struct Credentials {
     /// Sent as Basic; others here can see it, prefer the file
@@ -14,23 +17,29 @@ pub(super) struct Credentials {
     /// A file with USER:PASSWORD
     #[arg(long, value_name = "FILE")]
     basic_file: Option<String>,
-    /// OAuth 2.0: where to ask for a token with the client's id and secret
+    /// Where to ask for a token
+    #[arg(help_heading = OAUTH2)]
     #[arg(long, value_name = "URL", requires_all = ["oauth2_client_id", "oauth2_client_secret_file"])]
     #[arg(conflicts_with_all = ["basic", "basic_file"])]
     oauth2_token_url: Option<String>,
-    /// OAuth 2.0: the client
+    /// The client
+    #[arg(help_heading = OAUTH2)]
     #[arg(long, value_name = "ID", requires = "oauth2_token_url")]
     oauth2_client_id: Option<String>,
-    /// OAuth 2.0: a file with the client's secret
+    /// A file with the client's secret
+    #[arg(help_heading = OAUTH2)]
     #[arg(long, value_name = "FILE", requires = "oauth2_token_url")]
     oauth2_client_secret_file: Option<String>,
-    /// OAuth 2.0: scopes, with blanks between
+    /// Scopes, with blanks between
+    #[arg(help_heading = OAUTH2)]
     #[arg(long, value_name = "SCOPE", requires = "oauth2_token_url")]
     oauth2_scope: Option<String>,
-    /// OAuth 2.0: the audience of the token
+    /// The audience of the token
+    #[arg(help_heading = OAUTH2)]
     #[arg(long, value_name = "AUDIENCE", requires = "oauth2_token_url")]
     oauth2_audience: Option<String>,
-    /// OAuth 2.0: client_secret_basic (header, the default) or client_secret_post (body)
+    /// client_secret_basic or client_secret_post
+    #[arg(help_heading = OAUTH2)]
     #[arg(long, value_name = "METHOD", requires = "oauth2_token_url")]
     oauth2_token_endpoint_auth_method: Option<TokenEndpointAuthMethod>,
 }

@@ -2,23 +2,21 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::fields::{self, Fields};
 use crate::{
+    api::forms::CreatedSubscription,
     cli::{
         failure::{Exit, Failure},
-        globals,
         output::Output,
+        target::Target,
     },
-    registry::{Created, View},
+    registry::View,
     services::Services,
 };
 use homing_delivery::endpoint;
-use homing_domain::{
-    signature::{SignatureScheme, SigningSecret},
-    subscription::{Draft, FieldError, Subscription},
-};
+use homing_domain::{signature::SignatureScheme, subscription::Draft, url::EndpointUrl};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,39 +44,44 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "url", "topic", "filter", "filter_connector", "auth_token", "auth_token_file",
         "basic", "basic_file", "oauth2_token_url", "client_certificate", "client_key", "header", "schedule", "rate_limit", "description", "unsigned",
+        "deadline", "max_concurrency",
         "secret_file", "signature_scheme",
     ])]
     from: Option<String>,
 }
 
 pub(super) async fn run(
-    services: &Services,
+    target: Target<'_>,
     arguments: Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let draft: Draft = if let Some(file) = &arguments.from {
-        fields::parse(&fields::read(file).await?, "subscription")?
+    let given = if let Some(file) = &arguments.from {
+        let text = fields::read(file).await?;
+        // An error names the field at fault.
+        drop(fields::parse::<Draft>(&text, "subscription")?);
+        fields::parse(&text, "subscription")?
     } else {
-        let given = Value::Object(arguments.fields.given().await?);
-        let draft: Draft = serde_json::from_value(given)
-            .map_err(|error| Failure::Field(FieldError::new("subscription", error)))?;
-        Draft { signature_scheme: arguments.signature_scheme, ..draft }
+        let mut given = arguments.fields.given().await?;
+        let scheme = arguments.signature_scheme.map(|scheme| json!(scheme));
+        given.extend(scheme.map(|scheme| ("signature_scheme".to_owned(), scheme)));
+        given
     };
-    // Announcing the change connects, which may create queues.
-    globals::remember_queues(services).await.map_err(Failure::Store)?;
-    let created = services.registry.create(draft).await.map_err(Failure::Registry)?;
+    let created = target.create_subscription(given).await?;
     write("created", &created, output)?;
-    warn_of_address(services, &created.subscription, output)?;
+    warn_of_address(target, &created.view, output)?;
     Ok(Exit::Done)
 }
 
 /// Writes the subscription that was created or changed, and its new secret.
-pub(super) fn write(done: &str, created: &Created, output: &mut Output<'_>) -> Result<(), Failure> {
-    let subscription = View::from(&created.subscription);
-    let secret = created.secret.as_ref().map(SigningSecret::reveal);
+pub(super) fn write(
+    done: &str,
+    created: &CreatedSubscription,
+    output: &mut Output<'_>,
+) -> Result<(), Failure> {
     if output.json {
-        return output.document(&json!({ "subscription": subscription, "secret": secret }));
+        return output.document(created);
     }
+    let CreatedSubscription { view: subscription, secret } = created;
     output.line(format_args!("{done:<8}{}", subscription.id))?;
     if let Some(secret) = secret {
         output.line(format_args!("secret  {secret}"))?;
@@ -90,18 +93,16 @@ pub(super) fn write(done: &str, created: &Created, output: &mut Output<'_>) -> R
     Ok(())
 }
 
-/// Warns of a private address now rather than at the first delivery. Names are not looked up.
+/// Warns of a private address now rather than at the first delivery, where the settings are known.
+/// Names are not looked up.
 pub(super) fn warn_of_address(
-    services: &Services,
-    subscription: &Subscription,
+    target: Target<'_>,
+    subscription: &View,
     output: &mut Output<'_>,
 ) -> Result<(), Failure> {
-    let url = subscription.spec.url.url();
-    let is_local = url.host_str() == Some("localhost");
-    let local = is_local.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
-    let networks = services.settings.endpoint.networks().map_err(Failure::Settings)?;
-    if let Some(address) = endpoint::literal(url).or(local)
-        && !endpoint::allowed(address, &networks)
+    if let Some(services) = target.here()
+        && let Ok(url) = subscription.url.parse::<EndpointUrl>()
+        && let Some(address) = refused_address(services, &url)?
     {
         output.notice(format_args!(
             "note: {address} is not public; homing does not call it unless \
@@ -109,4 +110,17 @@ pub(super) fn warn_of_address(
         ));
     }
     Ok(())
+}
+
+/// The address in `url` that a homing with these settings does not call.
+pub(in crate::cli) fn refused_address(
+    services: &Services,
+    url: &EndpointUrl,
+) -> Result<Option<IpAddr>, Failure> {
+    let url = url.url();
+    let is_local = url.host_str() == Some("localhost");
+    let local = is_local.then_some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let networks = services.settings.endpoint.networks().map_err(Failure::Settings)?;
+    let address = endpoint::literal(url).or(local);
+    Ok(address.filter(|address| !endpoint::allowed(*address, &networks)))
 }

@@ -1,12 +1,13 @@
 //! The fields of a subscription as flags: `create` and `update` take the same.
 
 use clap::ValueEnum;
+use clap_complete::ArgValueCandidates;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio::io::AsyncReadExt;
 
 use super::authentication::Credentials;
-use crate::cli::failure::Failure;
+use crate::cli::{complete, failure::Failure};
 use homing_domain::{filter::Connector, report::without_types, subscription::FieldError};
 
 /// More than any subscription needs.
@@ -19,6 +20,7 @@ pub(in crate::cli) struct Fields {
     url: Option<String>,
     /// Events with a topic like this; may be repeated
     #[arg(long, value_name = "PATTERN")]
+    #[arg(add = ArgValueCandidates::new(complete::topics))]
     topic: Vec<String>,
     /// Only events that pass this filter; may be repeated
     #[arg(long, value_name = "JSON")]
@@ -49,6 +51,12 @@ pub(in crate::cli) struct Fields {
     /// Requests per second that the endpoint takes from all workers
     #[arg(long, value_name = "NUMBER")]
     rate_limit: Option<u32>,
+    /// Deadline of one attempt, a minute at most: 30s
+    #[arg(long, value_name = "TIME")]
+    deadline: Option<String>,
+    /// Requests at a time, from all workers
+    #[arg(long, value_name = "NUMBER")]
+    max_concurrency: Option<u32>,
     /// A note for operators
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -78,11 +86,7 @@ impl From<ConnectorName> for Connector {
 impl Fields {
     /// The given fields in the form in which the API takes them.
     pub(super) async fn given(self) -> Result<Map<String, Value>, Failure> {
-        let filters = self
-            .filter
-            .iter()
-            .enumerate()
-            .map(|(index, text)| parse::<Value>(text, &format!("filters[{index}]")));
+        let filters = self.filter.iter().enumerate().map(|(index, text)| parse_filter(text, index));
         let filters = filters.collect::<Result<Vec<_>, _>>()?;
         let auth_token = match (self.auth_token, &self.auth_token_file) {
             (Some(token), _) => Some(token),
@@ -114,6 +118,8 @@ impl Fields {
             ("headers", (!headers.is_empty()).then(|| headers.into())),
             ("schedule", self.schedule.map(Value::from)),
             ("rate_limit", self.rate_limit.map(Value::from)),
+            ("deadline", self.deadline.map(Value::from)),
+            ("max_concurrency", self.max_concurrency.map(Value::from)),
             ("description", self.description.map(Value::from)),
             ("secrets", secrets.map(Value::from)),
         ];
@@ -138,6 +144,11 @@ fn headers(written: &[String]) -> Result<Map<String, Value>, Failure> {
         }
     }
     Ok(headers)
+}
+
+/// The filter that is given as number `index`.
+pub(in crate::cli) fn parse_filter(text: &str, index: usize) -> Result<Value, Failure> {
+    parse(text, &format!("filters[{index}]"))
 }
 
 /// Names the field at fault by its path below `field`.
@@ -195,7 +206,7 @@ mod tests {
         insta::assert_snapshot!(error("nothing"), @"`subscription`: this is not JSON: expected ident at line 1 column 2");
         insta::assert_snapshot!(error(r#"{"url":"x","topics":["#), @"`subscription`: this is not JSON: EOF while parsing a list at line 1 column 21");
         insta::assert_snapshot!(error(r#"{"url":"x","topics":"t"}"#), @r#"`topics`: invalid type: string "t", expected a list at line 1 column 23"#);
-        insta::assert_snapshot!(error(r#"{"url":"x","topics":["t"],"filter":[]}"#), @"`filter`: unknown field `filter`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `authentication`, `client_certificate`, `secrets`, `signature_scheme`, `headers`, `schedule`, `rate_limit`, `description`, `workfront` at line 1 column 34");
+        insta::assert_snapshot!(error(r#"{"url":"x","topics":["t"],"filter":[]}"#), @"`filter`: unknown field `filter`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `authentication`, `client_certificate`, `secrets`, `signature_scheme`, `headers`, `schedule`, `rate_limit`, `deadline`, `max_concurrency`, `description`, `workfront` at line 1 column 34");
         insta::assert_snapshot!(error(r#"{"url":"x","topics":["t"]} {}"#), @"`subscription`: trailing characters at line 1 column 28");
     }
 

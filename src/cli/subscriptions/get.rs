@@ -1,15 +1,17 @@
 //! `homing subscriptions list` and `get`
 
-use serde_json::json;
+use clap_complete::ArgValueCandidates;
 
 use crate::{
     cli::{
+        complete,
         failure::{Exit, Failure},
         output::Output,
         table::Rows,
+        target::Target,
     },
+    overview::UnreadableSubscription,
     registry::{CertificateView, SecretView, TokenView, View},
-    services::Services,
 };
 use homing_domain::{
     id::SubscriptionId,
@@ -43,31 +45,33 @@ pub(in crate::cli) struct ListArguments {
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Arguments {
     /// Id of the subscription
+    #[arg(add = ArgValueCandidates::new(complete::subscriptions))]
     id: SubscriptionId,
 }
 
 pub(super) async fn list(
-    services: &Services,
+    target: Target<'_>,
     arguments: &ListArguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let page = Page { after: arguments.after, limit: arguments.limit };
-    let listing = services.registry.page(page).await.map_err(Failure::Registry)?;
-    let views = services.registry.views(&listing.subscriptions).await.map_err(Failure::Registry)?;
-    let corrupt: Vec<_> = listing.corrupt.iter().map(ToString::to_string).collect();
+    let listing = target.subscriptions(page).await?;
     if output.json {
-        let document = json!({ "subscriptions": views, "corrupt": corrupt, "next": listing.next });
-        output.document(&document)?;
+        output.document(&listing)?;
     } else {
-        write(&views, output)?;
+        write(&listing.subscriptions, output)?;
         if let Some(next) = listing.next {
             output.aside(format_args!("There are more: --after {next}"));
         }
     }
-    for text in &corrupt {
-        output.notice(text);
+    for one in &listing.corrupt {
+        let UnreadableSubscription { id, field, message } = one;
+        let advice = one.advice();
+        output.notice(format_args!(
+            "subscription {id} cannot be read: `{field}`: {message}; {advice}"
+        ));
     }
-    Ok(if corrupt.is_empty() { Exit::Done } else { Exit::Failed })
+    Ok(if listing.corrupt.is_empty() { Exit::Done } else { Exit::Failed })
 }
 
 fn write(views: &[View], output: &mut Output<'_>) -> Result<(), Failure> {
@@ -89,16 +93,17 @@ fn write(views: &[View], output: &mut Output<'_>) -> Result<(), Failure> {
 }
 
 pub(super) async fn run(
-    services: &Services,
+    target: Target<'_>,
     arguments: &Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let view = services.registry.view(arguments.id).await.map_err(Failure::Registry)?;
+    let view = target.subscription(arguments.id).await?;
     if output.json {
         output.document(&view)?;
         return Ok(Exit::Done);
     }
     let none = || "none".to_owned();
+    let limits = limits(&view);
     let (basic, oauth2) = view.authentication.as_ref().map(authentication).unwrap_or_default();
     let fields = [
         ("id", view.id.to_string()),
@@ -107,9 +112,12 @@ pub(super) async fn run(
         ("filters", filters(&view.filters, &view.filter_connector.to_string())),
         (
             "schedule",
-            view.schedule
-                .unwrap_or_else(|| format!("{} (the default)", services.schedules.default_name())),
+            view.schedule.unwrap_or_else(|| match target.here() {
+                Some(services) => format!("{} (the default)", services.schedules.default_name()),
+                None => "the default".to_owned(),
+            }),
         ),
+        ("limits", limits),
         ("signed", signed(&view.secrets)),
         ("auth token", view.auth_token.unwrap_or_else(none)),
         ("basic", basic.unwrap_or_default()),
@@ -119,6 +127,7 @@ pub(super) async fn run(
         ("headers", view.headers.into_keys().collect::<Vec<_>>().join(", ")),
         ("description", view.description.unwrap_or_default()),
         ("problem", view.filters_over_budget.as_deref().map(over_budget).unwrap_or_default()),
+        ("not called", view.not_called.unwrap_or_default()),
         ("created", view.created),
         ("updated", view.updated),
     ];
@@ -130,6 +139,15 @@ pub(super) async fn run(
 
 fn over_budget(last: &str) -> String {
     format!("its filters cost too much: events are parked for it, the last at {last}")
+}
+
+fn limits(view: &View) -> String {
+    let limits = [
+        view.rate_limit.map(|limit| format!("{limit} requests a second")),
+        view.max_concurrency.map(|limit| format!("{limit} at a time")),
+        view.deadline.as_ref().map(|deadline| format!("{deadline} for each")),
+    ];
+    limits.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn signed(secrets: &[SecretView]) -> String {

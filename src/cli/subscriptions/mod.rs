@@ -1,18 +1,23 @@
 //! `homing subscriptions`
 
+mod apply;
 mod authentication;
 mod create;
 mod delete;
+mod export;
 mod fields;
 mod get;
 mod rotate;
 mod test;
 mod update;
 
+pub(super) use self::{create::refused_address, fields::parse_filter};
+
 use super::{
     failure::{Exit, Failure},
     globals::Globals,
     output::Output,
+    target::Needs,
 };
 
 const EXAMPLES: &str = "\
@@ -47,6 +52,10 @@ pub(super) enum Command {
     Delete(delete::Arguments),
     /// Send one test event right now and show what the endpoint answers
     Test(test::Arguments),
+    /// Write all subscriptions as YAML, without secrets
+    Export(export::Arguments),
+    /// Create, update and delete until the subscriptions are those of a file
+    Apply(apply::Arguments),
 }
 
 pub(super) async fn run(
@@ -55,14 +64,16 @@ pub(super) async fn run(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     globals
-        .with_services(async |services| match command {
-            Command::Create(arguments) => create::run(services, arguments, output).await,
-            Command::List(arguments) => get::list(services, &arguments, output).await,
-            Command::Get(arguments) => get::run(services, &arguments, output).await,
-            Command::Update(arguments) => update::run(services, arguments, output).await,
-            Command::RotateSecret(arguments) => rotate::run(services, &arguments, output).await,
-            Command::Delete(arguments) => delete::run(services, &arguments, output).await,
-            Command::Test(arguments) => test::run(services, &arguments, output).await,
+        .with_target(Needs::Services, async |target| match command {
+            Command::Create(arguments) => create::run(target, arguments, output).await,
+            Command::List(arguments) => get::list(target, &arguments, output).await,
+            Command::Get(arguments) => get::run(target, &arguments, output).await,
+            Command::Update(arguments) => update::run(target, arguments, output).await,
+            Command::RotateSecret(arguments) => rotate::run(target, &arguments, output).await,
+            Command::Delete(arguments) => delete::run(target, &arguments, output).await,
+            Command::Test(arguments) => test::run(target, &arguments, output).await,
+            Command::Export(arguments) => export::run(target, &arguments, output).await,
+            Command::Apply(arguments) => apply::run(target, &arguments, output).await,
         })
         .await
 }

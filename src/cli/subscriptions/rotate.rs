@@ -2,15 +2,14 @@
 
 use std::time::Duration;
 
+use clap_complete::ArgValueCandidates;
+
 use super::create;
-use crate::{
-    cli::{
-        failure::{Exit, Failure},
-        globals,
-        output::Output,
-    },
-    registry::OVERLAP_DEFAULT,
-    services::Services,
+use crate::cli::{
+    complete,
+    failure::{Exit, Failure},
+    output::Output,
+    target::Target,
 };
 use homing_domain::{id::SubscriptionId, signature::SignatureScheme};
 
@@ -29,6 +28,7 @@ ones at once. Of a key pair (v1a) it prints the public key, with which receivers
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Arguments {
     /// Id of the subscription
+    #[arg(add = ArgValueCandidates::new(complete::subscriptions))]
     id: SubscriptionId,
     /// Keep signing with the present secrets for this time, 30d at most [default: 24h]
     #[arg(long, value_name = "TIME", value_parser = humantime_serde::re::humantime::parse_duration)]
@@ -39,15 +39,12 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) async fn run(
-    services: &Services,
+    target: Target<'_>,
     arguments: &Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    // Announcing the change connects, which may create queues.
-    globals::remember_queues(services).await.map_err(Failure::Store)?;
-    let overlap = arguments.overlap.unwrap_or(OVERLAP_DEFAULT);
-    let (id, scheme) = (arguments.id, arguments.signature_scheme);
-    let rotated = services.registry.rotate_secret(id, overlap, scheme).await;
-    create::write("updated", &rotated.map_err(Failure::Registry)?, output)?;
+    let Arguments { id, overlap, signature_scheme } = *arguments;
+    let rotated = target.rotate_secret(id, overlap, signature_scheme).await?;
+    create::write("updated", &rotated, output)?;
     Ok(Exit::Done)
 }

@@ -1,19 +1,18 @@
 //! `homing subscriptions test`
 
-use std::sync::Arc;
-
+use clap_complete::ArgValueCandidates;
 use serde_json::{json, value::RawValue};
 
 use super::fields;
 use crate::{
     cli::{
+        complete,
         failure::{Exit, Failure},
         output::Output,
+        target::Target,
     },
-    services::Services,
-    test_event::{self, TestEvent, TestEventError, TestEventResponse},
+    test_event::TestEventResponse,
 };
-use homing_delivery::endpoint::Endpoints;
 use homing_domain::id::SubscriptionId;
 
 const EXAMPLES: &str = "\
@@ -21,7 +20,8 @@ Examples:
   homing subscriptions test 01931f5a-9c4e-7000-8000-0123456789ab
   homing subscriptions test 01931f5a-9c4e-7000-8000-0123456789ab --data task.json
 
-One request, signed like any other, sent by this program itself: nothing is queued, retried or
+One request, signed like any other, sent by this program itself (with --api, by the running homing):
+nothing is queued, retried or
 filtered. Its body is {\"test\":\"homing\",\"sent\":…,\"sample\":{\"topic\":…,\"body\":…}}: what --data gives is
 below sample.body, so that no test can be taken for an event. Exit code 1: the endpoint did not
 accept it.";
@@ -30,6 +30,7 @@ accept it.";
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Arguments {
     /// Id of the subscription
+    #[arg(add = ArgValueCandidates::new(complete::subscriptions))]
     id: SubscriptionId,
     /// Topic of the test event; without it one that the subscription wants
     #[arg(long)]
@@ -40,24 +41,16 @@ pub(in crate::cli) struct Arguments {
 }
 
 pub(super) async fn run(
-    services: &Services,
+    target: Target<'_>,
     arguments: &Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let subscription = services.registry.get(arguments.id).await.map_err(Failure::Registry)?;
     let body = match &arguments.data {
         Some(file) => Some(json_of(&fields::read(file).await?)?),
         None => None,
     };
-    let endpoints = Endpoints::new(&services.settings.endpoint).map_err(Failure::Endpoints)?;
-    let endpoints = endpoints.with_token_store(Arc::clone(&services.store));
-    let event = TestEvent { topic: arguments.topic.clone(), body };
-    let sent = test_event::send(&endpoints, &subscription, event).await;
-    let answer = sent.map_err(|error| match error {
-        TestEventError::Topic(error) => Failure::Usage(format!("--topic: {error}")),
-        TestEventError::Body(error) => Failure::Usage(format!("--data: {error}")),
-        TestEventError::Request(error) => Failure::Request(error),
-    })?;
+    let topic = arguments.topic.clone();
+    let answer = target.test_subscription(arguments.id, topic, body).await?;
     write(&answer, output)?;
     Ok(if answer.accepted { Exit::Done } else { Exit::Failed })
 }

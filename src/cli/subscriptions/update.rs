@@ -1,16 +1,14 @@
 //! `homing subscriptions update`
 
+use clap_complete::ArgValueCandidates;
 use serde_json::Value;
 
 use super::{create, fields::Fields};
-use crate::{
-    cli::{
-        failure::{Exit, Failure},
-        globals,
-        output::Output,
-    },
-    registry::Created,
-    services::Services,
+use crate::cli::{
+    complete,
+    failure::{Exit, Failure},
+    output::Output,
+    target::Target,
 };
 use homing_domain::id::SubscriptionId;
 
@@ -30,6 +28,7 @@ To replace the signing secret: `homing subscriptions rotate-secret`.";
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Arguments {
     /// Id of the subscription
+    #[arg(add = ArgValueCandidates::new(complete::subscriptions))]
     id: SubscriptionId,
     #[command(flatten)]
     fields: Fields,
@@ -41,7 +40,7 @@ pub(in crate::cli) struct Arguments {
     keep_secrets: bool,
 }
 
-const CLEARABLE: [&str; 8] = [
+const CLEARABLE: [&str; 10] = [
     "filters",
     "auth_token",
     "authentication",
@@ -49,11 +48,13 @@ const CLEARABLE: [&str; 8] = [
     "headers",
     "schedule",
     "rate_limit",
+    "deadline",
+    "max_concurrency",
     "description",
 ];
 
 pub(super) async fn run(
-    services: &Services,
+    target: Target<'_>,
     arguments: Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
@@ -67,13 +68,10 @@ pub(super) async fn run(
         changes.insert("keep_secrets".to_owned(), Value::Bool(true));
     }
     let has_url = changes.contains_key("url");
-    // Announcing the change connects, which may create queues.
-    globals::remember_queues(services).await.map_err(Failure::Store)?;
-    let subscription = services.registry.update(id, changes).await.map_err(Failure::Registry)?;
-    let updated = Created { subscription, secret: None };
+    let updated = target.update_subscription(id, changes).await?;
     create::write("updated", &updated, output)?;
     if has_url {
-        create::warn_of_address(services, &updated.subscription, output)?;
+        create::warn_of_address(target, &updated.view, output)?;
     }
     Ok(Exit::Done)
 }

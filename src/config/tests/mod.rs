@@ -25,6 +25,8 @@ fn misspelt_keys_are_refused_by_name() {
 #[test]
 fn values_that_make_no_sense_name_their_key() {
     insta::assert_snapshot!(error("[worker]\nmax_in_flight = 1"), @"`worker.max_in_flight`: between 2 and 100000");
+    insta::assert_snapshot!(error("[worker]\ntarget_rate = 0"), @"`worker.target_rate`: between 1 and 1000000");
+    insta::assert_snapshot!(error("[worker]\ncatch_up = \"10ms\""), @"`worker.catch_up`: between 1s and 24h");
     insta::assert_snapshot!(error("[worker]\ndrain_grace = \"soon\""), @r#"`worker.drain_grace`: invalid value: string "soon", expected a duration; for example "10s""#);
     insta::assert_snapshot!(error("[broker]\nurl = \"localhost\""), @"`broker.url`: not an AMQP URL; write it as amqp://user:password@host:5672/vhost");
     insta::assert_snapshot!(error("[broker]\nprefix = \"a b\""), @"`broker.prefix`: a prefix has 1 to 64 letters, digits, `-`, `_` and `.`");

@@ -61,7 +61,7 @@ pub(crate) async fn start_with(settings: &str) -> Running {
 }
 
 /// Serves the API of an installation.
-async fn serve(installation: Installation) -> Running {
+pub(crate) async fn serve(installation: Installation) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     let base_url = format!("http://{}", listener.local_addr().expect("it has an address"));
     let stop = CancellationToken::new();

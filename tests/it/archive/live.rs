@@ -58,14 +58,14 @@ async fn live_events_of_a_slow_endpoint_do_not_wait_behind_a_replay() {
     assert!(latest < BOUND, "{latest:?}");
 }
 
-/// Goal: what is sent again follows the circuit. Method: the circuit of the only endpoint freezes in
-/// the middle of a replay, and is closed again.
+/// Goal: a replay for chosen subscriptions follows the circuit. Method: the circuit of the only
+/// endpoint freezes in the middle of it, and is closed again.
 #[tokio::test]
 async fn a_replay_waits_while_the_circuit_of_an_endpoint_is_not_closed() {
     let mut past = Past::of(200).await;
     let id = past.subscribe("/").await;
     let url = past.receiver.url("/");
-    let replay = past.begin(json!({"rate": 40})).await;
+    let replay = past.begin(json!({"rate": 40, "subscriptions": [id]})).await;
     past.receiver.wait_for(20).await;
     set(&past.installation, &url, Intervention::Disable).await;
     let waiting = past.wait_for_note(&replay, "frozen").await;
@@ -79,6 +79,31 @@ async fn a_replay_waits_while_the_circuit_of_an_endpoint_is_not_closed() {
     wait_for_replayed(&past.receiver, 200).await;
     past.stop().await;
     assert_eq!(once(&replayed(&past.receiver)), past.ids(id));
+}
+
+/// Goal: an endpoint that is down keeps nothing from others. Method: one of two is frozen while a
+/// replay to all runs; it is enabled, and sent the window.
+#[tokio::test]
+async fn a_replay_to_all_leaves_out_an_endpoint_that_is_frozen() {
+    let mut past = Past::of(60).await;
+    let (well, down) = (past.subscribe("/well").await, past.subscribe("/down").await);
+    let url = past.receiver.url("/down");
+    set(&past.installation, &url, Intervention::Disable).await;
+    wait_for_state(&past.installation, &url, StateName::Frozen).await;
+    let ended = past.ended(&past.begin(json!({})).await).await;
+    let progress = &ended.progress;
+    assert_eq!((ended.state, progress.sent, progress.left_out), (ReplayState::Done, 60, 60));
+    let note = progress.note.as_deref().expect("a note");
+    assert!(note.contains(&format!("left out: {url}; ")), "{note}");
+
+    set(&past.installation, &url, Intervention::Enable).await;
+    let ended = past.ended(&past.begin(json!({"url": url})).await).await;
+    let progress = &ended.progress;
+    assert_eq!((progress.sent, progress.left_out, &progress.note), (60, 0, &None));
+    wait_for_replayed(&past.receiver, 120).await;
+    past.stop().await;
+    let both: BTreeSet<_> = past.ids(well).union(&past.ids(down)).cloned().collect();
+    assert_eq!(once(&replayed(&past.receiver)), both);
 }
 
 /// Goal: a replay to an endpoint that nothing else is sent to goes on when that is back. Method: the

@@ -84,6 +84,7 @@ async fn where_the_archive_cannot_be_declared_deliveries_go_on() {
     let ready: Value = serde_json::from_str(&get(&base, "/readyz", "").await).expect("JSON");
     assert_eq!(ready["status"], "ready", "{ready}");
     assert!(ready["warnings"].to_string().contains("nothing is archived"), "{ready}");
+    assert!(get(&base, "/metrics", "").await.contains("\nhoming_archive_missing 1\n"));
     let log = std::fs::read_to_string(site.log()).expect("a log");
     assert_eq!(log.matches("topology.archive_missing").count(), 1, "{log}");
 

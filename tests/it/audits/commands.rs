@@ -16,7 +16,7 @@ type Known = (&'static str, &'static [&'static str], Leaves);
 const URL: &str = "https://example.com/hook";
 
 /// In an order in which each can be run. `{id}` is the subscription, `{replay}` a replay.
-const COMMANDS: [Known; 38] = [
+const COMMANDS: [Known; 41] = [
     ("topology apply", &[], Record("topology applied")),
     ("subscriptions create", &["--url", URL, "--topic", "order.#"], Record("subscription created")),
     ("subscriptions update", &["{id}", "--description", "x"], Record("subscription updated")),
@@ -35,6 +35,10 @@ const COMMANDS: [Known; 38] = [
     ("tokens create", &["ci"], Record("token created")),
     ("tokens delete", &["ci"], Record("token deleted")),
     ("keys rotate", &[], Record("keys rotated")),
+    // Those of its own subscription.
+    ("listen", &[], Elsewhere),
+    ("dev", &[], Elsewhere),
+    ("subscriptions apply", &[], Elsewhere),
     ("run", &[], Nothing),
     ("publish", &[], Nothing),
     ("subscriptions list", &[], Nothing),
@@ -58,7 +62,9 @@ const COMMANDS: [Known; 38] = [
 ];
 
 /// Further ones that change nothing.
-const HARMLESS: [&str; 13] = [
+const HARMLESS: [&str; 16] = [
+    "open",
+    "subscriptions export",
     "deliveries",
     "replay list",
     "replay get",
@@ -72,6 +78,7 @@ const HARMLESS: [&str; 13] = [
     "bench",
     "config",
     "completions",
+    "man",
 ];
 
 #[tokio::test]

@@ -34,7 +34,7 @@ enum Leaves {
     Record(&'static str),
     /// It changes nothing.
     Nothing,
-    /// One that `parked.rs` and `dashboard/buttons.rs` look for.
+    /// One that `parked.rs`, `dashboard/buttons.rs`, `cli/apply.rs` and `cli/listen.rs` look for.
     Elsewhere,
 }
 

@@ -51,7 +51,7 @@ fn endpoints_are_listed_shown_disabled_and_enabled() {
     assert_eq!(first.stderr, format!("There are more: --after '{HOOK}'\n"));
     let rest = home.run(&["endpoints", "list", "--after", HOOK, "--json"]).json();
     assert_eq!(rest["endpoints"][0]["url"], "https://example.com/other");
-    assert_eq!((&rest["next"], &rest["corrupt"]), (&Value::Null, &json!([])));
+    assert_eq!((&rest["next"], &rest["corrupt"]), (&Value::Null, &Value::Null));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,7 +59,7 @@ async fn deliveries_parked_by_a_circuit_are_counted_and_replayed() {
     let home = Home::new();
     let subscribe = |url: &str| {
         let add = ["subscriptions", "create", "--url", url, "--topic", "#", "--json"];
-        let id = home.run(&add).json()["subscription"]["id"].clone();
+        let id = home.run(&add).json()["id"].clone();
         Some(id.as_str().unwrap().parse().unwrap())
     };
     let (here, elsewhere) = (subscribe(HOOK), subscribe("https://example.com/other"));

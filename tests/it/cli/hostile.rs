@@ -52,8 +52,8 @@ async fn nothing_that_others_wrote_is_obeyed_by_a_terminal() {
     let url = receiver.url("/");
     let add = ["subscriptions", "create", "--url", &url, "--topic", "#", "--description", said];
     let made = home.visible(&[&add[..], &["--json"]].concat()).json();
-    let id = made["subscription"]["id"].as_str().unwrap();
-    assert_eq!(made["subscription"]["description"], said);
+    let id = made["id"].as_str().unwrap();
+    assert_eq!(made["description"], said);
 
     let child = home.command(&["run"]).spawn().unwrap();
     let (event, topic) = (format!("e{MARKS}"), format!("t{MARKS}.paid"));

@@ -1,17 +1,22 @@
 //! The program as operators and scripts use it: its answers, its errors, its exit codes.
 
+mod apply;
 mod attempts;
 mod bench;
 mod endpoints;
 mod hostile;
+mod listen;
 mod parked;
 mod publish;
+mod remote;
 mod replays;
+mod running;
 mod source;
 mod subscriptions;
 mod topology;
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read, Write},
     process::{Command, Output, Stdio},
     time::Duration,
@@ -222,6 +227,18 @@ fn status_shows_the_queues() {
     let store = format!("\nstore   reachable at {}, 0 subscriptions\n", file.display());
     assert!(text.starts_with("broker  reachable at amqp://") && text.contains(&store), "{text}");
     assert!(text.contains("waits 50 ms"), "{text}");
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let home = Home::new();
+    home.run(&["man", "."]).done();
+    let page = |name| fs::read_to_string(home.folder.path().join(name)).expect("it is there");
+    assert!(page("homing.1").contains("Durable webhook delivery"));
+    assert!(page("homing-subscriptions-create.1").contains("\\-\\-topic"));
+    let missing = home.run(&["man", "nowhere"]);
+    assert_eq!(missing.code, 1);
+    assert!(missing.stderr.contains("cannot write nowhere"), "{}", missing.stderr);
 }
 
 #[test]

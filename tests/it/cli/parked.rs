@@ -302,7 +302,7 @@ async fn what_goes_to_a_frozen_endpoint_is_said_before_it_is_replayed() {
     let home = Home::new();
     let subscribe = |url: &str| {
         let add = ["subscriptions", "create", "--url", url, "--topic", "#", "--json"];
-        let id = home.run(&add).json()["subscription"]["id"].clone();
+        let id = home.run(&add).json()["id"].clone();
         Some(id.as_str().unwrap().parse().unwrap())
     };
     let (frozen, well) = (subscribe(HOOK), subscribe("https://example.com/well"));

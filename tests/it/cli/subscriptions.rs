@@ -49,16 +49,23 @@ fn what_is_named_is_changed_and_a_secret_is_rotated_without_a_gap() {
     let home = Home::new();
     let add =
         ["subscriptions", "create", "--url", "https://example.com/hook", "--topic", "order.*"];
-    let made = home.run(&[&add[..], &["--rate-limit", "5", "--json"][..]].concat()).json();
-    let id = made["subscription"]["id"].as_str().unwrap();
+    let limits = ["--rate-limit", "5", "--deadline", "30s", "--max-concurrency", "2", "--json"];
+    let made = home.run(&[&add[..], &limits].concat()).json();
+    let id = made["id"].as_str().unwrap();
     let change = |flags: &[&str]| home.run(&[&["subscriptions", "update", id][..], flags].concat());
 
+    let shown = home.run(&["subscriptions", "get", id]).done();
+    assert!(shown.contains("5 requests a second, 2 at a time, 30s for each\n"), "{shown}");
     let answer = change(&["--topic", "refund.#", "--description", "new", "--clear", "rate_limit"]);
     assert_eq!(answer.done(), format!("updated {id}\n"));
     let shown = home.run(&["subscriptions", "get", id, "--json"]).json();
     assert_eq!(shown["topics"], serde_json::json!(["refund.#"]));
     assert_eq!(shown["url"], "https://example.com/hook");
     assert_eq!((&shown["description"], &shown["rate_limit"]), (&"new".into(), &Value::Null));
+    assert_eq!((&shown["deadline"], &shown["max_concurrency"]), (&"30s".into(), &2.into()));
+    change(&["--clear", "deadline", "--clear", "max_concurrency"]).done();
+    let shown = home.run(&["subscriptions", "get", id, "--json"]).json();
+    assert_eq!((&shown["deadline"], &shown["max_concurrency"]), (&Value::Null, &Value::Null));
 
     let rotate =
         |flags: &[&str]| home.run(&[&["subscriptions", "rotate-secret", id][..], flags].concat());
@@ -66,15 +73,15 @@ fn what_is_named_is_changed_and_a_secret_is_rotated_without_a_gap() {
     assert!(rotated.lines().nth(1).unwrap().starts_with("secret  whsec_"), "{rotated}");
     let again = rotate(&["--overlap", "7d", "--json"]).json();
     assert_ne!(again["secret"], made["secret"]);
-    let secrets = again["subscription"]["secrets"].as_array().unwrap();
+    let secrets = again["secrets"].as_array().unwrap();
     let expire: Vec<_> = secrets.iter().map(|secret| secret["expires"].is_string()).collect();
     assert_eq!(expire, [false, true, true], "the newest signs for ever");
     let shown = home.run(&["subscriptions", "get", id]).done();
     assert!(shown.contains("signed       with one secret and one secret until 2"), "{shown}");
     let changed = change(&["--description", "newer", "--json"]).json();
-    assert_eq!(changed["subscription"]["secrets"], again["subscription"]["secrets"]);
+    assert_eq!(changed["secrets"], again["secrets"]);
     let alone = rotate(&["--overlap", "0s", "--json"]).json();
-    assert_eq!(alone["subscription"]["secrets"], serde_json::json!([{"secret": "****"}]));
+    assert_eq!(alone["secrets"], serde_json::json!([{"secret": "****"}]));
     assert_eq!(rotate(&["--overlap", "31d"]).code, 2);
     assert_eq!(rotate(&["--overlap", "soon"]).code, 2);
 
@@ -119,7 +126,7 @@ fn a_client_of_an_authorization_server_is_shown_without_its_secret() {
     let more =
         ["--oauth2-scope", "a b", "--oauth2-token-endpoint-auth-method", "client_secret_post"];
     let made = home.run(&[&add[..], &client, &secret, &more, &["--json"]].concat()).json();
-    let id = made["subscription"]["id"].as_str().unwrap();
+    let id = made["id"].as_str().unwrap();
     let shown = home.run(&["subscriptions", "get", id]).done();
     assert!(
         shown.contains("oauth2       as `c` of https://auth.example.com/token, scope `a b`"),
@@ -142,7 +149,7 @@ fn another_origin_asks_for_the_secrets_anew() {
         ["subscriptions", "create", "--url", "https://example.com/hook", "--topic", "order.*"];
     let made =
         home.run(&[&add[..], &["--auth-token", "geheim-0123", "--json"][..]].concat()).json();
-    let id = made["subscription"]["id"].as_str().unwrap();
+    let id = made["id"].as_str().unwrap();
     let change = |flags: &[&str]| {
         let to = ["subscriptions", "update", id, "--url", "https://example.org/hook"];
         home.run(&[&to[..], flags].concat())
@@ -177,7 +184,7 @@ fn a_subscription_can_come_from_a_file_and_errors_name_the_field() {
     let draft = br#"{"url":"https://example.com","topics":["a"],"secrets":[]}"#;
     let made = home.run_with(&["subscriptions", "create", "--from", "-", "--json"], draft).json();
     assert_eq!(made["secret"], Value::Null);
-    assert_eq!(made["subscription"]["secrets"], Value::Array(Vec::new()));
+    assert_eq!(made["secrets"], Value::Array(Vec::new()));
 }
 
 #[test]
@@ -197,7 +204,7 @@ fn a_subscription_is_tested_by_one_real_request() {
     });
     let add = ["subscriptions", "create", "--url", &hook, "--topic", "order.*", "--json"];
     let made = home.run(&add).json();
-    let id = made["subscription"]["id"].as_str().unwrap();
+    let id = made["id"].as_str().unwrap();
 
     let tested = home.run(&["subscriptions", "test", id]).done();
     assert!(tested.contains("outcome     accepted 200"), "{tested}");

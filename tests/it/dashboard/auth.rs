@@ -73,7 +73,7 @@ async fn a_read_only_token_finds_no_buttons_and_changes_nothing() {
     browser.fill("#token", READER).await;
     browser.follow("button#login").await;
     browser.see("main", "Delivery").await;
-    assert_eq!(browser.count("main button").await, 0);
+    assert_eq!(browser.count("main form").await, 0);
     let post = format!(
         "return fetch('/subscriptions/{made}/delete', {{method: 'POST', body: new \
          URLSearchParams({{sure: 'on'}})}}).then(answer => answer.status)"

@@ -34,8 +34,12 @@ async fn a_subscription_is_made_changed_tried_out_and_removed() {
     browser.see("main", "****long").await;
     browser.follow("#edit").await;
     browser.fill("#rate_limit", "5").await;
+    browser.fill("#max_concurrency", "2").await;
+    browser.fill("#deadline", "30s").await;
     browser.follow("#save").await;
     browser.see("main", "5 per second").await;
+    browser.see("main", "2 at most").await;
+    browser.see("main", "30s").await;
     browser.see("main", "****long").await;
 
     browser.follow("#test").await;
@@ -106,10 +110,16 @@ async fn an_endpoint_is_disabled_enabled_and_sent_what_was_parked() {
     browser.go_until("/endpoints", &disable).await;
     browser.follow(&disable).await;
     browser.see("main", "frozen").await;
-    browser.follow("#enable").await;
+    browser.see("#undo", "Disabled: nothing is sent to it").await;
+    browser.follow("#undo button").await;
     browser.element("#disable").await;
+    browser.see("#undo", "Enabled").await;
     browser.follow("#disable").await;
     browser.element("#enable").await;
+    // The offer ends by itself.
+    browser.element("body:not(:has(#undo))").await;
+    browser.see("#life", "Its last changes").await;
+    assert_eq!(browser.count("#life rect").await, 3, "frozen, closed, frozen");
 
     let gone = scene.receiver.url("/gone");
     browser.go("/endpoints?state=frozen").await;

@@ -3,8 +3,12 @@
 mod browser;
 mod buttons;
 mod auth;
+mod first_run;
+mod incident;
+mod lists;
 mod pages;
 mod plain;
+mod search;
 
 use serde_json::json;
 

@@ -78,6 +78,8 @@ async fn every_page_shows_what_it_should_and_runs_nothing_from_outside() {
         ),
         ("replays-wrong", "/replays?preview=1".to_owned(), "when the window begins"),
         ("sources", "/sources".to_owned(), "livestream"),
+        ("search", "/search?q=order".to_owned(), "order-2"),
+        ("search-wrong", "/search?q=order&since=soon".to_owned(), "Not searched"),
         ("docs", "/docs".to_owned(), "Idempotency-Key"),
         ("problem", "/subscriptions/none".to_owned(), "no such subscription"),
     ];

@@ -20,6 +20,7 @@ async fn without_javascript_every_page_shows_its_content() {
         ("/subscriptions", "order.*"),
         ("/subscriptions/new", "One a line"),
         ("/sources", "livestream"),
+        ("/search?q=order", "order-2"),
         ("/docs", "Idempotency-Key"),
     ] {
         browser.go(path).await;

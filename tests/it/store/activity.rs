@@ -26,6 +26,7 @@ fn worker(number: u32, seen: i64) -> WorkerReport {
             0 => None,
             other => Some(other == 2),
         },
+        problem: (number == 2).then(|| "the proxy does not answer".to_owned()),
         id: Uuid::from_u128(u128::from(number)),
         host: "a host".to_owned(),
         pid: number,

@@ -268,8 +268,10 @@ pub(super) async fn every_filter_finds_what_it_means_newest_first(place: Place) 
         RecordFilter { classes: of("timed_out"), ..none() },
         RecordFilter { classes: of("not_attempted"), ..none() },
         RecordFilter { classes: of("failed"), ..none() },
-        RecordFilter { status: Some(418), ..none() },
-        RecordFilter { status: Some(204), ..none() },
+        RecordFilter { status: Some(418.into()), ..none() },
+        RecordFilter { status: Some(204.into()), ..none() },
+        RecordFilter { status: "5xx".parse().ok(), ..none() },
+        RecordFilter { status: "2xx".parse().ok(), ..none() },
     ];
     for filter in &singles {
         for (since, until) in [(None, None), (Some(at(30)), None), (Some(at(10)), Some(at(60)))] {
@@ -299,7 +301,9 @@ fn matches(filter: &RecordFilter, record: &Record) -> bool {
             .is_none_or(|id| record.recipient.is_some_and(|(recipient, _)| recipient == id))
         && url.as_ref().is_none_or(|url| record.url.as_ref() == Some(url))
         && classes.as_ref().is_none_or(|meant| meant.as_slice().contains(&record.class()))
-        && filter.status.is_none_or(|meant| status == Some(meant))
+        && filter
+            .status
+            .is_none_or(|meant| status.is_some_and(|status| meant.range().contains(&status)))
         && filter.since.is_none_or(|since| record.started() >= since)
         && filter.until.is_none_or(|until| record.started() < until)
 }

@@ -9,7 +9,9 @@ use homing_domain::{
     time::UnixMillis,
     url::EndpointUrl,
 };
-use homing_store::{CircuitPage, Intervention, MAX_PRUNED, ProbeClaim, Store, StoreError};
+use homing_store::{
+    CircuitOrder, CircuitPage, Intervention, MAX_PRUNED, ProbeClaim, Store, StoreError,
+};
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
 use super::{Kept, Place};
@@ -40,7 +42,7 @@ async fn pages(
     limit: u32,
 ) -> Result<Vec<String>, StoreError> {
     let mut found = Vec::new();
-    let mut page = CircuitPage { state, after: None, limit };
+    let mut page = CircuitPage { state, limit, ..CircuitPage::default() };
     loop {
         let listing = store.circuits(&page).await?;
         assert_eq!(listing.corrupt, []);
@@ -276,13 +278,110 @@ pub(super) async fn closed_circuits_without_changes_are_forgotten(place: Place) 
     Ok(())
 }
 
+pub(super) async fn circuits_are_listed_in_every_order(place: Place) -> Kept {
+    let store = place.open().await?;
+    let rules = CircuitRules::default();
+    let accepted = |ended| Tally::of(&Outcome::Accepted { status: 200 }, ended);
+    let tallies = [
+        (url("a-well"), accepted(at(9))),
+        (url("b-failing"), accepted(at(5)).merge(failed(3, at(6)))),
+        dead("c-open"),
+        (url("d-once"), failed(1, at(7))),
+        (url("e-frozen"), accepted(at(2))),
+        (url("f-failing"), failed(2, at(8))),
+    ];
+    store.merge_tallies(&tallies, &rules, at(10)).await?;
+    store.set_circuit(&url("e-frozen"), Intervention::Disable, at(11)).await?;
+    let listed = async |page: CircuitPage| -> Result<String, StoreError> {
+        let mut letters = Vec::new();
+        for limit in [2, 9] {
+            let mut page = CircuitPage { limit, ..page.clone() };
+            let mut found = String::new();
+            loop {
+                let listing = store.circuits(&page).await?;
+                let paths = listing.circuits.iter().map(|(url, _)| url.as_str().chars().nth(20));
+                found.extend(paths.flatten());
+                page.after = listing.next;
+                if page.after.is_none() {
+                    break;
+                }
+            }
+            letters.push(found);
+        }
+        letters.dedup();
+        assert_eq!(letters.len(), 1, "pages of another size have another order: {letters:?}");
+        Ok(letters.concat())
+    };
+    let none = CircuitPage::default;
+    for (order, letters) in [
+        (CircuitOrder::Url, "abcdef"),
+        (CircuitOrder::Broken, "ecbfad"),
+        (CircuitOrder::Failures, "cbfdae"),
+        (CircuitOrder::LastSuccess, "cdfeba"),
+    ] {
+        assert_eq!(order.as_str().parse(), Ok(order));
+        assert_eq!(listed(CircuitPage { order, ..none() }).await?, letters, "{order:?}");
+    }
+    let since = listed(CircuitPage { order: CircuitOrder::Since, ..none() }).await?;
+    assert!(since.starts_with("e"), "{since}");
+    assert_eq!(listed(CircuitPage { failing: true, ..none() }).await?, "bf");
+    let order = CircuitOrder::Failures;
+    assert_eq!(listed(CircuitPage { failing: true, order, ..none() }).await?, "bf");
+    let contains = Some("-FAIL".to_owned());
+    assert_eq!(listed(CircuitPage { contains, ..none() }).await?, "bf");
+    let contains = Some("%".to_owned());
+    assert_eq!(listed(CircuitPage { contains, ..none() }).await?, "", "it is no pattern");
+    let state = Some(StateName::Open);
+    assert_eq!(listed(CircuitPage { state, ..none() }).await?, "c");
+    Ok(())
+}
+
+pub(super) async fn the_life_of_a_circuit_is_kept_and_bounded(place: Place) -> Kept {
+    let store = place.open().await?;
+    let rules = CircuitRules::default();
+    let circuit = url("a");
+    let lived = async || -> Result<Vec<_>, StoreError> {
+        let changes = store.circuit_changes(&circuit).await?;
+        Ok(changes.into_iter().map(|change| (change.at, change.state)).collect())
+    };
+    let states = |states: &[Option<StateName>]| states.to_vec();
+    let only_states = |lived: &[(UnixMillis, Option<StateName>)]| -> Vec<_> {
+        lived.iter().map(|(_, state)| *state).collect()
+    };
+    store.merge_tallies(&[(circuit.clone(), failed(1, at(0)))], &rules, at(0)).await?;
+    assert_eq!(lived().await?, [], "counts are no change");
+    store.merge_tallies(&[dead("a"), dead("b")], &rules, at(1)).await?;
+    let due = at(1).plus(Duration::from_secs(601));
+    let claim = store.claim_probe(&circuit, &rules, due).await?;
+    assert!(matches!(claim, ProbeClaim::Won(_)), "{claim:?}");
+    let refused = Outcome::Refused { status: 503, retry_after: None };
+    store.probe_ended(&circuit, &refused, &rules, due.plus(Duration::from_secs(1))).await?;
+    let found = lived().await?;
+    assert_eq!(only_states(&found), states(&[Some(StateName::Open), None]), "{found:?}");
+    assert_eq!((found[0].0, found[1].0), (at(1), due), "a probe is noted once");
+    store.set_circuit(&circuit, Intervention::Enable, at(2_000)).await?;
+    let change = store.circuit_changes(&circuit).await?.pop().ok_or("it was enabled")?;
+    assert_eq!((change.state, change.reason), (Some(StateName::Closed), Some(Reason::Enabled)));
+    for second in 0..120 {
+        let turn = if second % 2 == 0 { Intervention::Disable } else { Intervention::Enable };
+        store.set_circuit(&circuit, turn, at(3_000 + second)).await?;
+    }
+    let found = lived().await?;
+    assert_eq!((found.len(), found.last().map(|last| last.0)), (100, Some(at(3_119))));
+    assert_eq!(store.circuit_changes(&url("b")).await?.len(), 1, "each has its own");
+    // What is forgotten leaves nothing.
+    assert_eq!(store.prune_circuits(at(9_000)).await?, 1);
+    assert_eq!(lived().await?, []);
+    Ok(())
+}
+
 pub(super) async fn circuits_survive_reopening(place: Place) -> Kept {
     let store = place.open().await?;
     let rules = CircuitRules::default();
     let tallies = [(url("a"), failed(2_500, at(3))), dead("b"), (url("c"), failed(1, at(1)))];
     store.merge_tallies(&tallies, &rules, at(4)).await?;
     store.set_circuit(&url("b"), Intervention::Disable, at(5)).await?;
-    let page = CircuitPage { state: None, after: None, limit: 9 };
+    let page = CircuitPage { limit: 9, ..CircuitPage::default() };
     let before = (store.circuits(&page).await?, store.unsettled_circuits().await?);
     assert_eq!((before.0.circuits.len(), before.1.circuits.len()), (3, 2));
     store.close().await;

@@ -242,6 +242,7 @@ pub(super) async fn hours_of_workers_that_do_not_count_are_not_provable(place: P
     let minute = |start: UnixMillis| Minute { start_ms: start, figures: Figures::default() };
     let worker = |id| WorkerReport {
         runs_replays: None,
+        problem: None,
         id: Uuid::from_u128(id),
         host: "h".to_owned(),
         pid: 1,

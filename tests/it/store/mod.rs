@@ -35,6 +35,7 @@ mod publications;
 mod replays;
 mod samples;
 mod schema;
+mod search;
 mod shared_databases;
 mod sources;
 mod workfront;
@@ -101,7 +102,11 @@ macro_rules! conformance {
         circuits: many_open_circuits_are_read_over_several_batches,
         circuits: only_a_change_of_state_raises_the_version,
         circuits: closed_circuits_without_changes_are_forgotten,
+        circuits: circuits_are_listed_in_every_order,
+        circuits: the_life_of_a_circuit_is_kept_and_bounded,
         circuits: circuits_survive_reopening,
+        search: a_part_of_a_text_finds_subscriptions_and_topics,
+        search: the_beginning_of_an_id_finds_events,
         attempts: every_field_of_a_record_is_read_back,
         attempts: a_batch_that_is_written_again_is_there_once,
         attempts: a_hold_has_one_row_until_it_ends,

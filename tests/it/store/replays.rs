@@ -39,6 +39,7 @@ fn progress(position: u64) -> ReplayProgress {
         sent: 7,
         unreadable: 2,
         gone: 1,
+        left_out: 3,
         archive_begins_ms: Some(UnixMillis::new(5_000)),
         note: Some("slowly".to_owned()),
     }

@@ -1,6 +1,6 @@
 //! Subscriptions to store.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
 use homing_domain::{
     clock,
@@ -165,6 +165,8 @@ pub(super) fn spec() -> impl Strategy<Value = SubscriptionSpec> {
         .prop_map(|(url, topics, filters, auth_token, secrets, headers, schedule, rest)| {
             SubscriptionSpec {
                 rate_limit: NonZeroU32::new(u32::from(headers.is_empty()) * 7),
+                deadline: (!headers.is_empty()).then(|| Duration::from_millis(30_500)),
+                max_concurrency: NonZeroU32::new(u32::from(headers.is_empty()) * 9),
                 url: url.parse().expect("a URL"),
                 topics: topics.iter().map(|text| text.parse().expect("a pattern")).collect(),
                 filters,

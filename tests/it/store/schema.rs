@@ -63,7 +63,7 @@ pub(super) async fn columns_that_a_newer_version_adds_are_not_read(place: Place)
         assert_eq!(store.subscriptions(page).await?.subscriptions.len(), 1);
         assert_eq!(store.subscriptions_at(&one.spec.url, page).await?.subscriptions.len(), 1);
         store.circuit(&one.spec.url).await?;
-        store.circuits(&CircuitPage { state: None, after: None, limit: 9 }).await?;
+        store.circuits(&CircuitPage { limit: 9, ..CircuitPage::default() }).await?;
         store.unsettled_circuits().await?;
         let page = RecordPage { filter: RecordFilter::default(), after: None, limit: 9 };
         let read = store.attempts(&page).await?.records;
@@ -127,7 +127,7 @@ pub(super) async fn a_circuit_that_cannot_be_read_is_named_and_can_be_replaced(
     }
     place.shell("UPDATE circuits SET reason = 'boredom' WHERE url LIKE '%/b'").await?;
 
-    let page = CircuitPage { state: None, after: None, limit: 2 };
+    let page = CircuitPage { limit: 2, ..CircuitPage::default() };
     let listing = store.circuits(&page).await?;
     assert_eq!((listing.circuits.len(), listing.corrupt.len()), (1, 1));
     assert_eq!(listing.next.as_deref(), Some(url("b").as_str()));

@@ -7,6 +7,7 @@ pub(crate) mod broker;
 pub(crate) mod cluster;
 pub(crate) mod contract;
 pub(crate) mod database;
+pub(crate) mod egress;
 pub(crate) mod installation;
 pub(crate) mod livestream;
 pub(crate) mod load;

@@ -69,7 +69,7 @@ impl Site {
         let add = ["--json", "subscriptions", "create", "--url", url, "--topic", topic];
         let added = self.run(&[&add, further].concat());
         let added: serde_json::Value = serde_json::from_str(&added).expect("JSON");
-        let id = added.pointer("/subscription/id").and_then(|id| id.as_str());
+        let id = added.pointer("/id").and_then(|id| id.as_str());
         id.expect("an id").to_owned()
     }
 

@@ -1,24 +1,27 @@
 //! Circuits as they are shown to operators.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{CircuitBreakers, held::Held};
 use homing_domain::{
     activity::{Requests, SILENT_AFTER},
     circuit::{Circuit, CircuitState},
     clock,
+    text::Word,
     url::EndpointUrl,
 };
 use homing_store::{CircuitListing, CircuitPage, CorruptCircuit, StoreError};
 
 /// A circuit, with the requests in flight and what is held for its URL.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Endpoint)]
 pub struct View {
     /// The normalised URL.
     pub url: String,
     /// `closed`, `open` or `frozen`.
-    pub state: &'static str,
+    #[serde(deserialize_with = "homing_domain::text::word")]
+    #[schema(value_type = String)]
+    pub state: Word,
     /// The start of the state; RFC 3339.
     pub since: String,
     /// The reason for the state.

@@ -114,6 +114,11 @@ pub fn literal(url: &Url) -> Option<IpAddr> {
     }
 }
 
+/// The address that the host of a parsed URL is; `None`: it is a name.
+pub(super) fn literal_host(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -1,6 +1,6 @@
 //! The result of one attempt.
 
-use std::sync::Arc;
+use std::{error::Error, sync::Arc};
 
 use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode, header::LOCATION};
@@ -31,7 +31,7 @@ pub struct Attempted {
 
 impl Attempted {
     /// There was no complete answer, because of `cause`.
-    pub(super) fn silent(outcome: Outcome, cause: &(dyn std::error::Error + 'static)) -> Self {
+    pub(super) fn silent(outcome: Outcome, cause: &(dyn Error + 'static)) -> Self {
         let cause = Some(bounded(describe(cause)));
         let (status, response) = (outcome.status(), Bytes::new());
         Self { outcome, status, response, cause, payload: None }

@@ -19,7 +19,8 @@ use tokio::time::error::Elapsed;
 
 use super::{
     RequestError,
-    client::{BoxError, ConnectError},
+    client::{BoxError, ConnectError, SendError},
+    proxy::ProxyError,
     resolve::ResolveError,
 };
 use homing_domain::{
@@ -77,17 +78,44 @@ pub fn retry_after(value: &[u8], now: UnixMillis) -> Option<Duration> {
 pub(super) fn endpoint_error(error: BoxError) -> Result<BoxError, RequestError> {
     if causes(error.as_ref()).any(is_misuse) {
         Err(RequestError::Unsendable(error))
-    } else if causes(error.as_ref()).any(is_exhaustion) {
+    } else if is_exhausted(error.as_ref()) {
         Err(RequestError::Resources(error))
     } else if causes(error.as_ref()).any(is_lookup_failure) {
         Err(RequestError::Lookup(error))
     } else {
-        Ok(error)
+        let of_proxy = causes(error.as_ref()).find_map(<dyn Error>::downcast_ref::<ProxyError>);
+        let (is_rule, is_of_proxy) = of_proxy
+            .map_or((false, false), |of_proxy| (of_proxy.is_rule(), of_proxy.outcome().is_none()));
+        match (is_rule, is_of_proxy) {
+            (true, _) => Err(RequestError::ProxyRefuses(error)),
+            (false, true) => Err(RequestError::Proxy(error)),
+            (false, false) => Ok(error),
+        }
+    }
+}
+
+/// True if the end of a request may be that of the proxy that it went through as well as the
+/// endpoint's: nothing came that only one of them can have sent.
+pub(super) fn may_be_of_proxy(error: &SendError) -> bool {
+    let says_who = |cause: &(dyn Error + 'static)| {
+        cause.is::<ProxyError>() || cause.is::<ResolveError>() || cause.is::<rustls::Error>()
+    };
+    match error {
+        SendError::Connect(error) => !causes(error).any(says_who),
+        SendError::Failed(failed) => {
+            let has_answer = failed.status.is_some() || failed.error.is_parse();
+            failed.tls.is_none() && !has_answer && !causes(&failed.error).any(says_who)
+        }
+        SendError::ConnectTimeout(_) | SendError::Timeout(_) => true,
     }
 }
 
 /// The outcome of a request that ended in `error`.
 pub(super) fn failure(error: &(dyn Error + 'static)) -> Outcome {
+    let of_proxy = causes(error).find_map(<dyn Error>::downcast_ref::<ProxyError>);
+    if let Some(outcome) = of_proxy.and_then(ProxyError::outcome) {
+        return outcome;
+    }
     if error.is::<ConnectError>() && causes(error).any(is_late) {
         return Outcome::TimedOut { phase: Phase::Connect };
     }
@@ -176,6 +204,11 @@ fn is_misuse(cause: &(dyn Error + 'static)) -> bool {
 /// True if the lookup failed on our side.
 fn is_lookup_failure(cause: &(dyn Error + 'static)) -> bool {
     cause.downcast_ref::<ResolveError>().is_some_and(ResolveError::is_ours)
+}
+
+/// True if `error` says that this process has no descriptors or memory left.
+pub(super) fn is_exhausted(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(is_exhaustion)
 }
 
 /// True if this process has no descriptors or memory left for another connection.

@@ -1,8 +1,8 @@
 //! The HTTP client that all attempts share.
 //!
-//! It follows no redirects, uses no proxies, keeps no cookies and decodes nothing. It resends what
-//! provably was not processed, and what a reused connection lost, see [`resend`](super::resend).
-//! Retries belong to the schedule.
+//! It follows no redirects, keeps no cookies and decodes nothing. It resends what provably was not
+//! processed, and what a reused connection or a tunnel lost, see [`resend`](super::resend). Retries
+//! belong to the schedule. Which hosts it calls through a proxy, [`dial`](super::dial) decides.
 
 use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
@@ -16,21 +16,21 @@ use hyper::{
 };
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
-    client::legacy::connect::{Connection as _, HttpConnector},
+    client::legacy::connect::Connection as _,
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use rustls::ClientConfig;
-use tokio::{
-    net::TcpStream,
-    time::{Instant, error::Elapsed, timeout, timeout_at},
-};
+use tokio::time::{Instant, error::Elapsed, timeout, timeout_at};
 use tower_service::Service;
 
 use super::{
+    classify::may_be_of_proxy,
     connection::{Answer, Connection, Failed, Http1, Http2},
     describe::describe,
+    dial::{Dial, tcp},
     first_bytes::RecordingStream,
     pool::{self, Found, Host, Opening, Pool},
+    proxy::{Proxy, ProxyError, Wire},
     resend::{Resends, Via},
     resolve::Resolver,
     tls::{EndpointSetupError, Identity, presenting, tls},
@@ -39,10 +39,6 @@ use crate::settings::EndpointSettings;
 
 /// Any error; [`super::classify`] determines which one.
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
-
-/// The system detects a peer that disappeared silently within this.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-const MAX_UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// An HTTP/2 connection carries many attempts and would fail each of them at its deadline; one that
 /// does not answer pings is closed instead.
@@ -67,7 +63,7 @@ const MAX_OPENED: u8 = 3;
 pub(super) struct Client(Arc<Parts>);
 
 struct Parts {
-    connector: HttpsConnector<HttpConnector<Resolver>>,
+    connector: HttpsConnector<Dial>,
     transport: Transport,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
@@ -77,7 +73,7 @@ struct Parts {
 /// The parts that clients which differ in their certificate alone have in common.
 #[derive(Clone)]
 struct Transport {
-    tcp: HttpConnector<Resolver>,
+    dial: Dial,
     tls: ClientConfig,
     connect_deadline: Duration,
     max_connection_age: Duration,
@@ -110,8 +106,12 @@ impl From<SendError> for BoxError {
 }
 
 impl ConnectError {
+    fn new(error: impl Into<BoxError>) -> Self {
+        Self(error.into().into())
+    }
+
     fn no_host() -> Self {
-        Self(Arc::new(io::Error::new(io::ErrorKind::InvalidInput, "the URL names no host")))
+        Self::new(io::Error::new(io::ErrorKind::InvalidInput, "the URL names no host"))
     }
 }
 
@@ -135,22 +135,18 @@ impl Error for ConnectError {
 }
 
 impl Client {
-    /// A client that connects only to addresses from `resolver` and to literal ones.
+    /// A client that connects only to addresses from `resolver` and to literal ones, or has `proxy`
+    /// connect to them.
     pub(super) fn new(
         settings: &EndpointSettings,
         resolver: Resolver,
+        proxy: Option<Arc<Proxy>>,
     ) -> Result<Self, EndpointSetupError> {
-        let mut tcp = HttpConnector::new_with_resolver(resolver);
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(KEEP_ALIVE));
-        tcp.set_keepalive_interval(Some(KEEP_ALIVE));
-        #[cfg(target_os = "linux")]
-        tcp.set_tcp_user_timeout(Some(MAX_UNACKNOWLEDGED));
+        let mut tcp = tcp(resolver);
         // Shared by the addresses of a name, so that a silent one leaves time for the others.
         tcp.set_connect_timeout(Some(settings.connect_deadline));
         Ok(Self::over(Transport {
-            tcp,
+            dial: Dial::new(tcp, proxy),
             tls: tls(settings, &[])?,
             connect_deadline: settings.connect_deadline,
             max_connection_age: settings.max_connection_age,
@@ -171,7 +167,7 @@ impl Client {
             .with_tls_config(transport.tls.clone())
             .https_or_http()
             .enable_all_versions()
-            .wrap_connector(transport.tcp.clone());
+            .wrap_connector(transport.dial.clone());
         let pool = Pool::new(transport.max_connection_age);
         Self(Arc::new(Parts { connector, transport, http1: http1(), http2: http2(), pool }))
     }
@@ -197,24 +193,41 @@ impl Client {
             let Some(host) = Host::of(request.uri()) else {
                 return Ok(Err(SendError::Connect(ConnectError::no_host())));
             };
-            let connection = match timeout_at(deadline, self.connection(&host, via)).await {
-                Ok(Ok(connection)) => connection,
-                Ok(Err(error)) => return Ok(Err(SendError::Connect(error))),
-                Err(elapsed) => return Ok(Err(SendError::ConnectTimeout(elapsed))),
+            let error = match timeout_at(deadline, self.connection(&host, via)).await {
+                Ok(Ok(connection)) => match timeout_at(deadline, connection.send(request)).await {
+                    Ok(Ok(answer)) => return Ok(Ok((answer, host))),
+                    Ok(Err(failed)) => {
+                        if let Some(connection) = &failed.connection {
+                            self.0.pool.forget(&host, connection);
+                        }
+                        if let Some(next) = resends.next(failed.failure) {
+                            via = next;
+                            continue;
+                        }
+                        SendError::Failed(failed)
+                    }
+                    Err(elapsed) => SendError::Timeout(elapsed),
+                },
+                Ok(Err(error)) => SendError::Connect(error),
+                Err(elapsed) => SendError::ConnectTimeout(elapsed),
             };
-            let failed = match timeout_at(deadline, connection.send(request)).await {
-                Ok(Ok(answer)) => return Ok(Ok((answer, host))),
-                Ok(Err(failed)) => failed,
-                Err(elapsed) => return Ok(Err(SendError::Timeout(elapsed))),
-            };
-            if let Some(connection) = &failed.connection {
-                self.0.pool.forget(&host, connection);
-            }
-            match resends.next(failed.failure) {
-                Some(next) => via = next,
-                None => return Ok(Err(SendError::Failed(failed))),
-            }
+            return Ok(Err(self.blamed(error, &host).await));
         }
+    }
+
+    /// `error`, or that of the proxy, if the request went through one that does not answer any more:
+    /// then nothing is known about the endpoint.
+    async fn blamed(&self, error: SendError, host: &Host) -> SendError {
+        let Some(proxy) = self.0.transport.dial.proxy_for(&host.uri()) else { return error };
+        if !may_be_of_proxy(&error) || Box::pin(proxy.is_alive()).await {
+            return error;
+        }
+        SendError::Connect(ConnectError::new(ProxyError::Silent))
+    }
+
+    /// The proxy, if there is one.
+    pub(super) fn proxy(&self) -> Option<&Arc<Proxy>> {
+        self.0.transport.dial.proxy()
     }
 
     /// Sends a request of homing's own and reads the whole answer, up to `max_bytes`, `within` this
@@ -304,29 +317,31 @@ impl Parts {
             Ok(opened) => opened,
             Err(elapsed) => Err(elapsed.into()),
         };
-        opened.map_err(|error| ConnectError(error.into()))
+        opened.map_err(ConnectError::new)
     }
 
     fn handshake<'a>(&'a self, host: &'a Host) -> BoxFuture<'a, Result<Connection, BoxError>> {
         Box::pin(async move {
-            let stream = self.connector.clone().call(host.uri()).await?;
+            let uri = host.uri();
+            let is_tunnel = self.transport.dial.proxy_for(&uri).is_some();
+            let stream = self.connector.clone().call(uri).await?;
             let is_http2 = stream.connected().is_negotiated_h2();
             let (stream, first_bytes) = recording(stream);
             if !is_http2 {
                 let parts = self.http1.handshake(stream).await?;
-                return Ok(Connection::Http1(Http1::new(parts, first_bytes)));
+                return Ok(Connection::Http1(Http1::new(parts, first_bytes, is_tunnel)));
             }
             let (sender, connection) = self.http2.handshake(stream).await?;
             // It ends after its last request, once the pool has dropped it.
             TokioExecutor::new().execute(async { drop(connection.await) });
-            Ok(Connection::Http2(Http2::new(sender, first_bytes)))
+            Ok(Connection::Http2(Http2::new(sender, first_bytes, is_tunnel)))
         })
     }
 }
 
 type Recorded = (super::connection::Io, Arc<super::first_bytes::FirstBytes>);
 
-fn recording(stream: MaybeHttpsStream<TokioIo<TcpStream>>) -> Recorded {
+fn recording(stream: MaybeHttpsStream<Wire>) -> Recorded {
     let (stream, first_bytes) = RecordingStream::new(TokioIo::new(stream));
     (TokioIo::new(stream), first_bytes)
 }

@@ -21,7 +21,8 @@ use crate::settings::EndpointSettings;
 const DEADLINE: Duration = Duration::from_secs(10);
 const MAX_ANSWER_BYTES: usize = 64 * 1_024;
 
-/// A collector that takes JSON. The operator named it, so its address is not checked.
+/// A collector that takes JSON. The operator named it, so its address is not checked, and no
+/// proxy is used.
 #[derive(Clone)]
 pub struct Collector {
     client: Client,
@@ -51,7 +52,7 @@ impl Collector {
         headers: HeaderMap,
         settings: &EndpointSettings,
     ) -> Result<Self, EndpointSetupError> {
-        let client = Client::new(settings, Resolver::anywhere(names(settings)?))?;
+        let client = Client::new(settings, Resolver::anywhere(names(settings)?), None)?;
         Ok(Self { client, target, headers })
     }
 

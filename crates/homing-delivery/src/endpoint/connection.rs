@@ -22,32 +22,22 @@ use hyper::{
     Request, Response, StatusCode, Uri,
     body::{Body, Frame, Incoming},
     client::conn::{TrySendError, http1, http2},
-    header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING},
+    header::{HOST, HeaderValue},
     http::response,
 };
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     first_bytes::{FirstBytes, RecordingStream},
+    proxy::Wire,
     resend::Failure,
+    reuse::{IDLE_DEFAULT, has_unread_body, max_idle},
 };
 
 /// The stream that a connection runs on.
-pub(super) type Io = TokioIo<RecordingStream<TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>>>;
-
-/// An idle connection may be reused within this, unless the endpoint says otherwise: common servers
-/// close it after 5 s.
-const IDLE_DEFAULT: Duration = Duration::from_secs(4);
-
-/// ... and within this, whatever the endpoint says.
-pub(super) const MAX_IDLE: Duration = Duration::from_secs(30);
-
-/// A request this close to the end of the endpoint's idle time may meet a closed connection.
-const IDLE_MARGIN: Duration = Duration::from_secs(1);
-
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+pub(super) type Io = TokioIo<RecordingStream<TokioIo<MaybeHttpsStream<Wire>>>>;
 
 /// A connection that a request may be sent over.
 pub(super) enum Connection {
@@ -63,6 +53,8 @@ pub(super) struct Http1 {
     opened: Instant,
     /// It has carried an answer.
     is_used: bool,
+    /// It leads through a proxy.
+    is_tunnel: bool,
     /// Requests may be sent over it until then.
     until: Instant,
 }
@@ -80,6 +72,8 @@ pub(super) struct Http2 {
     opened: Instant,
     /// The number of requests sent over it.
     requests: Arc<AtomicUsize>,
+    /// It leads through a proxy.
+    is_tunnel: bool,
     first_bytes: Arc<FirstBytes>,
 }
 
@@ -152,10 +146,11 @@ impl Http1 {
     pub(super) fn new(
         (sender, connection): (http1::SendRequest<Full<Bytes>>, http1::Connection<Io, Full<Bytes>>),
         first_bytes: Arc<FirstBytes>,
+        is_tunnel: bool,
     ) -> Box<Self> {
-        let (driver, now) = (Driver { connection: Some(connection) }, Instant::now());
-        let until = now + IDLE_DEFAULT;
-        Box::new(Self { sender, driver, first_bytes, opened: now, is_used: false, until })
+        let (driver, opened) = (Driver { connection: Some(connection) }, Instant::now());
+        let (until, is_used) = (opened + IDLE_DEFAULT, false);
+        Box::new(Self { sender, driver, first_bytes, opened, is_used, is_tunnel, until })
     }
 
     /// True if a request may be sent over it at `now`, judged without I/O.
@@ -204,12 +199,14 @@ impl Http1 {
         };
         let is_unsent = error.take_message().is_some();
         let error = error.into_error();
+        let has_ended = self.first_bytes.is_empty() && !error.is_user();
         let failure = match self.is_used {
             true if is_unsent => Failure::Unprocessed,
             // The reused connection may have ended, or the answer to an earlier request may
             // continue, independently of this request.
-            true if self.first_bytes.is_empty() && !error.is_user() => Failure::Unknown,
-            true if self.first_bytes.is_garbage() => Failure::Unknown,
+            true if has_ended || self.first_bytes.is_garbage() => Failure::Unknown,
+            // The proxy may have ended the tunnel.
+            false if has_ended && self.is_tunnel => Failure::Unknown,
             true | false => Failure::Failed,
         };
         let status = error.is_parse().then(|| self.first_bytes.status()).flatten();
@@ -243,8 +240,10 @@ impl Http2 {
     pub(super) fn new(
         sender: http2::SendRequest<Full<Bytes>>,
         first_bytes: Arc<FirstBytes>,
+        is_tunnel: bool,
     ) -> Self {
-        Self { sender, opened: Instant::now(), requests: Arc::default(), first_bytes }
+        let (opened, requests) = (Instant::now(), Arc::default());
+        Self { sender, opened, requests, is_tunnel, first_bytes }
     }
 
     pub(super) fn is_same(&self, other: &Self) -> bool {
@@ -267,7 +266,8 @@ impl Http2 {
         };
         let is_unsent = error.take_message().is_some();
         let error = error.into_error();
-        let is_shared = self.requests.load(Ordering::Relaxed) > 1;
+        // The end of a tunnel is not this request's, either.
+        let is_shared = self.is_tunnel || self.requests.load(Ordering::Relaxed) > 1;
         let tls = self.first_bytes.tls_error();
         let failure = if tls.is_some() {
             // An alert: the next connection would get it, too.
@@ -317,70 +317,9 @@ impl Answer {
     }
 }
 
-/// True if a body is announced that an answer with this status does not have. Some servers send it
-/// anyway, and late: it would be taken for the answer to the next request. An answer with two
-/// lengths may be read differently by the other side.
-///
-/// Source: RFC 9112, 6.3.
-fn has_unread_body(status: StatusCode, headers: &HeaderMap) -> bool {
-    let has_coding = headers.contains_key(TRANSFER_ENCODING);
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    if matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-        return has_coding || lengths.any(|length| length != "0");
-    }
-    has_coding && lengths.next().is_some()
-}
-
-/// The time that the connection may be idle: the endpoint's `keep-alive: timeout=5` less a margin,
-/// or the default. `None`: it may not be reused.
-///
-/// Source: RFC 2068, 19.7.1.1; draft-thomson-hybi-http-timeout, 2.
-fn max_idle(headers: &HeaderMap) -> Option<Duration> {
-    let parameters = headers.get_all(KEEP_ALIVE).iter().filter_map(|value| value.to_str().ok());
-    let timeout = parameters.flat_map(|value| value.split(',')).find_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        let is_timeout = name.trim_ascii().eq_ignore_ascii_case("timeout");
-        is_timeout.then(|| value.trim_ascii().trim_matches('"').parse().ok()).flatten()
-    });
-    let Some(seconds) = timeout else { return Some(IDLE_DEFAULT) };
-    let max_idle = Duration::from_secs(seconds).checked_sub(IDLE_MARGIN)?;
-    (!max_idle.is_zero()).then_some(max_idle.min(MAX_IDLE))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        lines
-            .iter()
-            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
-            .collect()
-    }
-
-    #[test]
-    fn the_endpoint_decides_how_long_a_connection_may_be_idle() {
-        let idle = |value| max_idle(&headers(&[("keep-alive", value)])).map(|idle| idle.as_secs());
-        assert_eq!(max_idle(&headers(&[])), Some(IDLE_DEFAULT));
-        assert_eq!(idle("timeout=5"), Some(4));
-        assert_eq!(idle("max=100, Timeout = \"20\""), Some(19));
-        assert_eq!(idle("timeout=86400"), Some(30));
-        assert_eq!(idle("timeout=1"), None);
-        assert_eq!(idle("timeout=0, max=1"), None);
-        assert_eq!(idle("timeout=soon"), Some(4));
-        assert_eq!(idle("timeout=99999999999999999999999"), Some(4));
-    }
-
-    #[test]
-    fn an_answer_that_announces_a_body_it_does_not_have_ends_its_connection() {
-        let unread = |status, lines: &[_]| has_unread_body(status, &headers(lines));
-        assert!(unread(StatusCode::NO_CONTENT, &[("content-length", "5")]));
-        assert!(unread(StatusCode::NOT_MODIFIED, &[("transfer-encoding", "chunked")]));
-        assert!(!unread(StatusCode::NO_CONTENT, &[("content-length", "0")]));
-        assert!(!unread(StatusCode::OK, &[("content-length", "5")]));
-        let both = [("content-length", "5"), ("transfer-encoding", "chunked")];
-        assert!(unread(StatusCode::OK, &both));
-    }
 
     #[test]
     fn a_request_names_its_host_and_asks_for_a_path() {

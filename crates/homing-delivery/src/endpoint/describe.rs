@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use rustls::{AlertDescription, CertificateError};
 use tokio::time::error::Elapsed;
 
-use super::{classify::causes, resolve::ResolveError};
+use super::{classify::causes, proxy::ProxyError, resolve::ResolveError};
 
 /// Describes `error` and its causes, outermost first.
 pub(super) fn describe(error: &(dyn Error + 'static)) -> String {
@@ -35,7 +35,9 @@ fn say(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref::<hyper::Error>() {
         return http(error);
     }
-    if error.is::<h2::Error>() || error.is::<ResolveError>() || error.source().is_none() {
+    let says_all =
+        error.is::<h2::Error>() || error.is::<ResolveError>() || error.is::<ProxyError>();
+    if says_all || error.source().is_none() {
         return Some(error.to_string());
     }
     // The client's layers: "tcp connect error", "dns error", "no connection".

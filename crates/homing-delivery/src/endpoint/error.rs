@@ -50,6 +50,12 @@ pub enum RequestError {
     /// May pass.
     #[error("the name was not looked up ({})", describe(&**.0))]
     Lookup(BoxError),
+    /// The proxy fails. What was under way may have reached the endpoint. May pass.
+    #[error("{}", describe(&**.0))]
+    Proxy(BoxError),
+    /// The rules of the proxy do not allow the host. Permanent.
+    #[error("{}", describe(&**.0))]
+    ProxyRefuses(BoxError),
 }
 
 impl RequestError {
@@ -57,13 +63,14 @@ impl RequestError {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Token(_) | Self::Resources(_) | Self::Lookup(_) => true,
+            Self::Token(_) | Self::Resources(_) | Self::Lookup(_) | Self::Proxy(_) => true,
             Self::Header { .. }
             | Self::Unfit(_)
             | Self::TooLarge { .. }
             | Self::Key(_)
             | Self::Url(_)
             | Self::Certificate(_)
+            | Self::ProxyRefuses(_)
             | Self::Unsendable(_) => false,
         }
     }

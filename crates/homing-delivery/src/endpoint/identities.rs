@@ -70,7 +70,7 @@ mod tests {
 
     fn identities() -> Arc<Identities> {
         let resolver = Resolver::anywhere(Dns::new(Vec::new(), Duration::from_secs(1)));
-        Identities::new(Client::new(&settings(), resolver).unwrap())
+        Identities::new(Client::new(&settings(), resolver, None).unwrap())
     }
 
     fn certificate() -> ClientCertificate {

@@ -26,7 +26,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const PAGE: u32 = 500;
 const MAX_PAGE_BYTES: usize = 4 * 1_024 * 1_024;
 
-/// The management API of the broker. The operator named it, so its address is not checked.
+/// The management API of the broker. The operator named it, so its address is not checked, and no
+/// proxy is used.
 pub struct Management {
     client: Client,
     url: Url,
@@ -87,7 +88,7 @@ impl Management {
     /// [`EndpointSetupError`].
     pub fn new(url: Url, settings: &EndpointSettings) -> Result<Self, EndpointSetupError> {
         let resolver = Resolver::anywhere(names(settings)?);
-        Ok(Self { client: Client::new(settings, resolver)?, url })
+        Ok(Self { client: Client::new(settings, resolver, None)?, url })
     }
 
     /// Fetches the policies in force for all queues whose names begin with `prefix`.

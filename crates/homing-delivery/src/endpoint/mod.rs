@@ -3,12 +3,14 @@
 //! [`Endpoints::attempt`] makes one HTTP request for a delivery and reports what the endpoint did.
 //! It guarantees:
 //!
-//! - an end at `endpoint.deadline`, whatever the endpoint does;
+//! - an end at `endpoint.deadline`, or that of the subscription, whatever the endpoint does; through
+//!   a proxy that does not answer, up to half of `endpoint.connect_deadline` later;
 //! - at most `endpoint.max_response_bytes` bytes of its response in memory;
 //! - one request, never redirected, and resent at once only if the endpoint provably did not
 //!   process it, if a reused connection ended before its answer began, or, once, with another OAuth
 //!   2.0 token if it did not accept the first (401);
-//! - no connection to an address that may not be called, however it is spelled or resolved;
+//! - no connection to an address that may not be called, however it is spelled or resolved, nor to
+//!   a URL that `policy` refuses;
 //! - no outcome without the endpoint's action: what *homing* cannot do is a [`RequestError`];
 //! - an answer with a readable status counts by it, whatever its other lines are.
 //!
@@ -17,10 +19,11 @@
 //!
 //! `address` decides which addresses may be called, `resolve` enforces it and `dns` looks names up,
 //! within `places`. `request` builds (and `rehearse` does so before there is an event), `client`
-//! sends, over a `connection` that `pool` keeps, and resends where `resend` allows it; `identities`
-//! has a client for each client certificate, `oauth2` a token for each authorization server's client.
-//! `classify` reads the answer into what was `attempted`, `describe` describes errors. `payload` makes what is kept of an attempt, without
-//! `secrets`.
+//! sends, over a `connection` that `dial` opens and `pool` keeps (`reuse` has the rules), and resends
+//! where `resend` allows it; `identities` has a client for each client certificate, `oauth2` a token
+//! for each authorization server's client, `proxy` the way through a proxy. `classify` reads the
+//! answer into what was `attempted`, `describe` describes errors. `payload` makes what is kept of an
+//! attempt, without `secrets`.
 
 use std::{cell::LazyCell, sync::Arc, time::Duration};
 
@@ -46,6 +49,7 @@ mod classify;
 mod client;
 mod collector;
 mod connection;
+mod dial;
 mod dns;
 mod error;
 mod first_bytes;
@@ -54,11 +58,14 @@ mod management;
 mod oauth2;
 mod payload;
 mod places;
+mod policy;
 mod pool;
+mod proxy;
 mod recent;
 mod rehearse;
 mod request;
 mod resolve;
+mod reuse;
 mod secrets;
 mod sweeping;
 mod tls;
@@ -75,7 +82,9 @@ use dns::Dns;
 use identities::Identities;
 use oauth2::{Token, Tokens};
 use payload::AnswerRead;
+use policy::Permitted;
 use pool::Host;
+use proxy::Proxy;
 use secrets::Secrets;
 use tls::common_identity;
 
@@ -87,6 +96,8 @@ pub use error::RequestError;
 pub use management::{Management, ManagementError, Policed};
 pub use oauth2::TokenError;
 pub use payload::PayloadRule;
+pub use policy::{NotCalled, Policy};
+pub use proxy::ProxyProblem;
 pub use rehearse::rehearse;
 pub use tls::{EndpointSetupError, tls};
 
@@ -98,8 +109,9 @@ pub struct Endpoints {
     identities: Arc<Identities>,
     tokens: Arc<Tokens>,
     token_wait: Duration,
-    networks: Arc<[IpNet]>,
+    permitted: Permitted,
     deadline: Duration,
+    connect_deadline: Duration,
     max_response_bytes: usize,
     max_message_bytes: usize,
     payloads: PayloadRule,
@@ -132,7 +144,9 @@ impl Endpoints {
         let networks: Arc<[IpNet]> =
             settings.networks().map_err(EndpointSetupError::Settings)?.into();
         let resolver = resolve::Resolver::new(Arc::clone(&networks), names(settings)?);
-        let client = Client::new(settings, resolver)?;
+        let permitted = Permitted::new(settings, networks)?;
+        let proxy = Proxy::of(settings, &resolver)?;
+        let client = Client::new(settings, resolver, proxy)?;
         let common = common_identity(settings)?;
         let certificate = common.as_ref().and_then(|identity| identity.cert.first());
         let certificate_expires = certificate.and_then(|it| certificate_expiry(it));
@@ -141,11 +155,12 @@ impl Endpoints {
         Ok(Self {
             certificate_expires,
             identities,
-            tokens: Tokens::new(client.clone(), Arc::clone(&networks), None),
+            tokens: Tokens::new(client.clone(), permitted.clone(), None),
             token_wait: settings.deadline,
             client,
-            networks,
+            permitted,
             deadline: settings.deadline,
+            connect_deadline: settings.connect_deadline,
             max_response_bytes: settings.max_response_bytes,
             max_message_bytes: usize::MAX,
             payloads: PayloadRule::default(),
@@ -156,6 +171,18 @@ impl Endpoints {
     #[must_use]
     pub fn certificate_expires(&self) -> Option<UnixMillis> {
         self.certificate_expires
+    }
+
+    /// True if endpoints are called through a proxy, some of them at least.
+    #[must_use]
+    pub fn has_proxy(&self) -> bool {
+        self.client.proxy().is_some()
+    }
+
+    /// The failure of the proxy, while there is one, as far as these requests have shown it.
+    #[must_use]
+    pub fn proxy_problem(&self) -> Option<ProxyProblem> {
+        self.client.proxy()?.problem()
     }
 
     /// The same, with payloads of attempts in their results.
@@ -173,8 +200,8 @@ impl Endpoints {
     /// The same, with OAuth 2.0 tokens that all processes share through `store`.
     #[must_use]
     pub fn with_token_store(self, store: Arc<dyn Store>) -> Self {
-        let networks = Arc::clone(&self.networks);
-        Self { tokens: Tokens::new(self.client.clone(), networks, Some(store)), ..self }
+        let permitted = self.permitted.clone();
+        Self { tokens: Tokens::new(self.client.clone(), permitted, Some(store)), ..self }
     }
 
     /// The same that waits for an OAuth 2.0 token for `wait` at most, instead of a deadline: callers
@@ -189,7 +216,7 @@ impl Endpoints {
     ///
     /// # Errors
     ///
-    /// [`RequestError`]: the endpoint received nothing.
+    /// [`RequestError`]: the endpoint received nothing, or the proxy failed meanwhile.
     ///
     /// # Cancel safety
     ///
@@ -203,18 +230,15 @@ impl Endpoints {
         now: UnixMillis,
     ) -> Result<Attempted, RequestError> {
         let sent = Sent { delivery, subscription, now, token: None };
-        if let Some(address) = address::literal(subscription.spec.url.url())
-            && !allowed(address, &self.networks)
-        {
-            let refused = resolve::ResolveError::NotAllowed(address);
+        if let Some(refused) = self.permitted.refusal(&subscription.spec.url) {
             let kind = Obstacle::AddressNotAllowed;
-            let attempted = Attempted::silent(Outcome::Unreachable { kind }, &refused);
+            let attempted = Attempted::silent(Outcome::Unreachable { kind }, refused.as_ref());
             return Ok(self.unanswered(attempted, &sent));
         }
         if subscription.spec.authentication.as_ref().is_some_and(|it| it.oauth2().is_some()) {
             return Box::pin(self.attempt_with_token(sent)).await;
         }
-        self.exchange(&sent, Instant::now() + self.deadline).await
+        self.exchange(&sent, self.deadline(subscription)).await
     }
 
     /// As [`attempt`](Self::attempt), with an OAuth 2.0 token. An endpoint that does not accept it is
@@ -222,11 +246,11 @@ impl Endpoints {
     async fn attempt_with_token(&self, sent: Sent<'_>) -> Result<Attempted, RequestError> {
         let authentication = sent.subscription.spec.authentication.as_ref();
         let Some(credentials) = authentication.and_then(Authentication::oauth2) else {
-            return self.exchange(&sent, Instant::now() + self.deadline).await;
+            return self.exchange(&sent, self.deadline(sent.subscription)).await;
         };
         let token = self.tokens.get(credentials, self.token_wait).await;
         let token = token.map_err(RequestError::Token)?;
-        let deadline = Instant::now() + self.deadline;
+        let deadline = self.deadline(sent.subscription);
         let attempted = self.exchange(&Sent { token: Some(&*token), ..sent }, deadline).await?;
         if attempted.status != Some(StatusCode::UNAUTHORIZED.as_u16()) {
             return Ok(attempted);
@@ -238,8 +262,15 @@ impl Endpoints {
         }
     }
 
-    /// Sends the request, and reads the answer, until `deadline`: an endpoint that sends a byte a
-    /// second holds its permit no longer than one that sends none.
+    /// The end of an exchange that begins now.
+    fn deadline(&self, subscription: &Subscription) -> Instant {
+        let own = subscription.spec.deadline.map(|own| own.max(self.connect_deadline));
+        Instant::now() + own.unwrap_or(self.deadline)
+    }
+
+    /// Sends the request, and reads the answer, until `deadline`. It is one for the exchange as a
+    /// whole: an endpoint that sends a byte a second holds its permit no longer than one that sends
+    /// none.
     async fn exchange(
         &self,
         sent: &Sent<'_>,

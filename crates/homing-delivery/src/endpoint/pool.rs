@@ -1,6 +1,13 @@
 //! Kept connections by host: all URLs of a host share them.
 
-use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    future::Future,
+    hash::{Hash, Hasher},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use foldhash::fast::RandomState;
 use futures_util::{
@@ -16,7 +23,8 @@ use tokio::time::Instant;
 
 use super::{
     client::ConnectError,
-    connection::{Connection, Http1, Http2, MAX_IDLE},
+    connection::{Connection, Http1, Http2},
+    reuse::MAX_IDLE,
     sweeping::Sweeping,
 };
 
@@ -24,10 +32,24 @@ use super::{
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The destination of a connection: scheme, name and port.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Eq)]
 pub(super) struct Host {
     scheme: Scheme,
     authority: Authority,
+}
+
+/// By bytes: names of endpoints are in lower case already, and `Authority` compares letter by letter.
+impl PartialEq for Host {
+    fn eq(&self, other: &Self) -> bool {
+        self.authority.as_str() == other.authority.as_str() && self.scheme == other.scheme
+    }
+}
+
+impl Hash for Host {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.authority.as_str().hash(state);
+        self.speaks_tls().hash(state);
+    }
 }
 
 impl Host {

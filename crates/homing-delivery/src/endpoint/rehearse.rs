@@ -69,7 +69,9 @@ fn refused(error: &RequestError, subscription: &Subscription) -> FieldError {
         | RequestError::Unsendable(_)
         | RequestError::Token(_)
         | RequestError::Resources(_)
-        | RequestError::Lookup(_) => FieldError::new("subscription", error),
+        | RequestError::Lookup(_)
+        | RequestError::Proxy(_)
+        | RequestError::ProxyRefuses(_) => FieldError::new("subscription", error),
     }
 }
 

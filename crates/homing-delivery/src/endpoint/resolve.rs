@@ -97,14 +97,19 @@ impl Resolver {
         })
     }
 
-    async fn addresses(self, name: String) -> Result<Vec<SocketAddr>, ResolveError> {
-        let found = self.lookup(&name).await?;
-        // The client replaces port 0 with the port of the URL.
-        let callable: Vec<_> = found
-            .iter()
-            .filter(|address| allowed(**address, &self.networks))
-            .map(|address| SocketAddr::new(*address, 0))
-            .collect();
+    /// The addresses of `name` that may be called; there is at least one.
+    ///
+    /// # Errors
+    ///
+    /// [`ResolveError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: dropped, it abandons the lookup, unless others wait for it.
+    pub(super) async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+        let found = self.lookup(name).await?;
+        let is_callable = |address: &IpAddr| allowed(*address, &self.networks);
+        let callable: Vec<_> = found.iter().copied().filter(is_callable).collect();
         match found.first() {
             Some(first) if callable.is_empty() => Err(ResolveError::NotAllowed(*first)),
             Some(_) => Ok(callable),
@@ -123,8 +128,13 @@ impl Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let resolving = self.clone().addresses(name.as_str().to_owned());
-        Box::pin(async { Ok(resolving.await?.into_iter()) })
+        let resolver = self.clone();
+        Box::pin(async move {
+            let found = resolver.look_up(name.as_str()).await?;
+            // The client replaces port 0 with the port of the URL.
+            let found: Vec<_> = found.into_iter().map(|found| SocketAddr::new(found, 0)).collect();
+            Ok(found.into_iter())
+        })
     }
 }
 
@@ -141,10 +151,10 @@ mod tests {
 
     #[tokio::test]
     async fn only_addresses_that_may_be_called_are_given() {
-        let found = resolver(&["127.0.0.0/8"]).addresses("localhost".into()).await.unwrap();
-        assert!(found.iter().all(|found| found.ip().is_ipv4()) && !found.is_empty(), "{found:?}");
+        let found = resolver(&["127.0.0.0/8"]).look_up("localhost").await.unwrap();
+        assert!(found.iter().all(IpAddr::is_ipv4) && !found.is_empty(), "{found:?}");
 
-        let error = resolver(&[]).addresses("localhost".into()).await.unwrap_err();
+        let error = resolver(&[]).look_up("localhost").await.unwrap_err();
         assert!(matches!(error, ResolveError::NotAllowed(_)), "{error}");
     }
 

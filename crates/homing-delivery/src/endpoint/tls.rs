@@ -32,6 +32,9 @@ pub enum EndpointSetupError {
     /// The files of the client certificate cannot be used.
     #[error(transparent)]
     ClientCertificate(SettingsError),
+    /// The file with the login of the proxy cannot be used.
+    #[error(transparent)]
+    ProxyLogin(SettingsError),
     /// TLS cannot be set up.
     #[error("cannot set up TLS")]
     Tls(#[source] rustls::Error),

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Parking;
 use homing_broker::error::BrokerError;
-use homing_domain::time::UnixMillis;
+use homing_domain::{text::Word, time::UnixMillis};
 use homing_store::{ParkedLimit, ParkedTotals, StoreError};
 
 /// Interval at which a list looks if everything has arrived; each look asks the leader of the queue.
@@ -55,23 +55,27 @@ impl Patience {
 }
 
 /// Parked messages that are not in the store yet, and in no list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = ParkedArriving)]
 pub struct Arriving {
     /// Their number, at least; `null`: it is not known.
     pub messages: Option<u32>,
     /// The setting because of which the store takes no more; `null`: they are on their way.
-    pub limit: Option<&'static str>,
+    #[serde(default, deserialize_with = "homing_domain::text::word_if_any")]
+    #[schema(value_type = Option<String>)]
+    pub limit: Option<Word>,
     /// Those among them that the store refuses; absent: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<u32>,
     /// The reason why the number is not known; absent: it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<&'static str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "homing_domain::text::word_if_any")]
+    #[schema(value_type = Option<String>)]
+    pub error: Option<Word>,
 }
 
 /// Deliveries that an action left out, because another one acts on them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = ParkedClaimed)]
 pub struct Claimed {
     /// Their number, up to 1,000.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use homing_broker::{DeadLettered, Message, Unreadable, fetched::Fetched};
 use homing_domain::{
@@ -18,7 +18,7 @@ use homing_store::{ParkedDelivery, ParkedId};
 pub type Carried = Arc<[(String, String)]>;
 
 /// A parked event or delivery.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = ParkedMessage)]
 pub struct Entry {
     /// Its id while it is parked; ids sort by the time of parking.

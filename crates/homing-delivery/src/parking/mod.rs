@@ -25,7 +25,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
@@ -122,7 +122,7 @@ pub enum Bodies {
 }
 
 /// The progress of an action.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = ParkedProgress)]
 pub struct Tally {
     /// Deliveries that matched and were acted on.

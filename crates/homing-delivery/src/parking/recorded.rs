@@ -112,9 +112,11 @@ impl Drop for Recorded {
 fn described(selection: &Selection) -> String {
     let Selection { id, reason, subscription, topic, event, delivery, url, status, text, .. } =
         selection;
-    let Selection { error, parked_after_ms, parked_before_ms, held_for, .. } = selection;
+    let Selection { ids, error, parked_after_ms, parked_before_ms, held_for, .. } = selection;
+    let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
     let conditions = [
         ("id", id.map(|id| id.to_string())),
+        ("ids", (!ids.is_empty()).then(|| ids.join(" "))),
         ("reason", reason.map(|reason| reason.as_str().to_owned())),
         ("subscription", subscription.map(|id| id.to_string())),
         ("topic", topic.as_ref().map(ToString::to_string)),

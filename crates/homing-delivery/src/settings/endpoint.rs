@@ -8,6 +8,10 @@ use std::{
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::{
+    ports::{self, Ports},
+    proxy::{self, ProxyDns, ProxyUrl},
+};
 use homing_domain::settings::{SettingsError, list, section};
 
 /// The way endpoints are called.
@@ -42,6 +46,23 @@ pub struct EndpointSettings {
     pub client_certificate_file: String,
     /// A PEM file with its private key.
     pub client_key_file: String,
+    /// True if only URLs with `https://` are called.
+    pub https_only: bool,
+    /// Ports that may be called, `443` or `8000-8999`; empty: all.
+    #[serde(deserialize_with = "list::texts")]
+    pub allow_ports: Vec<String>,
+    /// Ports that are not called, though they are among those.
+    #[serde(deserialize_with = "list::texts")]
+    pub refuse_ports: Vec<String>,
+    /// The URL of a proxy for all requests to endpoints; empty: none. May hold a secret.
+    pub proxy: String,
+    /// A file with the proxy's `USER:PASSWORD`; empty: none.
+    pub proxy_login_file: String,
+    /// Hosts, domains and networks that are called without the proxy.
+    #[serde(deserialize_with = "list::texts")]
+    pub no_proxy: Vec<String>,
+    /// The one that looks up the names of endpoints that are called through the proxy.
+    pub proxy_dns: ProxyDns,
 }
 
 impl EndpointSettings {
@@ -88,6 +109,35 @@ impl EndpointSettings {
         self.dns_servers.iter().map(read).collect()
     }
 
+    /// The ports of `allow_ports` (`None`: all), and those of `refuse_ports`.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::Value`] for a text that is no port.
+    pub(crate) fn ports(&self) -> Result<(Option<Ports>, Ports), SettingsError> {
+        let allowed = ports::read("endpoint.allow_ports", &self.allow_ports)?;
+        let refused = ports::read("endpoint.refuse_ports", &self.refuse_ports)?;
+        Ok((Some(allowed).filter(|allowed| !allowed.is_empty()), refused))
+    }
+
+    /// The proxy; `None`: there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`SettingsError::Value`]: no URL of a proxy, or no host in `no_proxy`. It repeats no secret.
+    pub(crate) fn proxy(&self) -> Result<Option<ProxyUrl>, SettingsError> {
+        let has_login_file = !self.proxy_login_file.is_empty();
+        self.no_proxy.iter().try_for_each(|host| proxy::check_host(host))?;
+        if !self.proxy.is_empty() {
+            return proxy::read(&self.proxy, has_login_file).map(Some);
+        }
+        if has_login_file {
+            let message = "`endpoint.proxy` names no proxy that it could be for";
+            return Err(SettingsError::value("endpoint.proxy_login_file", message));
+        }
+        Ok(None)
+    }
+
     /// Builds everything that needs no I/O, so that a mistake shows at start.
     ///
     /// # Errors
@@ -105,7 +155,12 @@ impl EndpointSettings {
         if self.max_connection_age.is_zero() {
             return Err(SettingsError::value("endpoint.max_connection_age", "more than nothing"));
         }
-        self.name_servers()?;
-        self.networks().map(drop)
+        let parts = [
+            self.name_servers().map(drop),
+            self.networks().map(drop),
+            self.ports().map(drop),
+            self.proxy().map(drop),
+        ];
+        SettingsError::all(parts.into_iter().filter_map(Result::err).collect())
     }
 }

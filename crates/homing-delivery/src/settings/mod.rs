@@ -9,6 +9,8 @@ mod held;
 mod ledger;
 mod history;
 mod parking;
+mod ports;
+mod proxy;
 mod schedule;
 mod traces;
 mod worker;
@@ -22,9 +24,15 @@ pub use self::{
     history::HistorySettings,
     ledger::LedgerSettings,
     parking::ParkingSettings,
+    proxy::ProxyDns,
     schedule::{ScheduleSettings, Schedules, WrittenWait},
     traces::TracesSettings,
     worker::WorkerSettings,
+};
+
+pub(crate) use self::{
+    ports::Ports,
+    proxy::{ProxyScheme, ProxyUrl},
 };
 
 /// The defaults, with their comments.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use homing_broker::topology::ShardPart;
-use homing_domain::settings::SettingsError;
+use homing_domain::{scaling::WorkerPlan, settings::SettingsError};
 
 /// The load that a worker takes at once.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,6 +24,11 @@ pub struct WorkerSettings {
     pub drain_grace: Duration,
     /// The shards that it consumes.
     pub shards: ShardPart,
+    /// Attempts per second for which one worker is planned.
+    pub target_rate: u32,
+    /// The time in which a backlog is to be worked off.
+    #[serde(with = "humantime_serde")]
+    pub catch_up: Duration,
 }
 
 impl WorkerSettings {
@@ -37,6 +42,17 @@ impl WorkerSettings {
     #[must_use]
     pub fn max_lane_in_flight_bytes(&self) -> usize {
         self.max_in_flight_bytes / 2
+    }
+
+    /// The load for which one worker is planned.
+    #[must_use]
+    pub fn plan(&self) -> WorkerPlan {
+        WorkerPlan {
+            rate: self.target_rate,
+            places: self.max_lane_in_flight(),
+            catch_up: self.catch_up,
+            parts: self.shards.parts(),
+        }
     }
 
     /// Checks that each part of so many shards has one.
@@ -67,6 +83,12 @@ impl WorkerSettings {
         }
         if self.max_fan_out_inline > 10_000 {
             return Err(SettingsError::value("worker.max_fan_out_inline", "at most 10000"));
+        }
+        if !(1..=1_000_000).contains(&self.target_rate) {
+            return Err(SettingsError::value("worker.target_rate", "between 1 and 1000000"));
+        }
+        if !(Duration::from_secs(1)..=Duration::from_secs(86_400)).contains(&self.catch_up) {
+            return Err(SettingsError::value("worker.catch_up", "between 1s and 24h"));
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use super::{
     handler::{AttemptResult, HandlerError, JobOutcome},
     held,
     intake::{PendingDelivery, Turn},
-    limits::{Gate, Permit},
+    limits::{Gate, OwnLimits, Permit},
     matching::Match,
     settle::{settle, settle_or_else},
 };
@@ -183,13 +183,12 @@ async fn admit(context: &Context, task: &Task<'_>, turn: Turn) -> Result<Admitte
             return Err(Box::pin(not_admitted(context, task, slot, probe_at)).await);
         }
     }
-    let (gate, rate_limit) = (context.limits.gate(url), subscription.spec.rate_limit);
-    let throttled =
-        || skip(SkipReason::Throttled(rate_limit), disposition::throttled(message, delivery));
+    let (gate, own) = (context.limits.gate(url), OwnLimits::of(subscription));
+    let throttled = || skip(SkipReason::Throttled(own), disposition::throttled(message, delivery));
     if let Some(slot) = slot {
         // What is held keeps its place for its turn.
         let (over, is_shared) = (context.slots.session(slot), context.slots.is_shared(slot));
-        let permit = Box::pin(context.limits.enter_in_turn(&gate, slot, rate_limit, is_shared));
+        let permit = Box::pin(context.limits.enter_in_turn(&gate, slot, own, is_shared));
         return match over.run_until_cancelled(timeout(LONGEST_TURN, permit)).await {
             Some(Ok(Some(permit))) => Ok(Admitted::Ordinary(permit)),
             // Others wait behind it.
@@ -200,7 +199,7 @@ async fn admit(context: &Context, task: &Task<'_>, turn: Turn) -> Result<Admitte
     if let Some(held) = held_if_slow(context, task, &gate).await {
         return Err(held);
     }
-    if let Some(permit) = context.limits.enter(&gate, lane, rate_limit).await {
+    if let Some(permit) = context.limits.enter(&gate, lane, own).await {
         return Ok(Admitted::Ordinary(permit));
     }
     // That may have been once too often.
@@ -208,14 +207,14 @@ async fn admit(context: &Context, task: &Task<'_>, turn: Turn) -> Result<Admitte
         return Err(held);
     }
     let held = for_endpoint(context, task, HoldReason::EndpointSlow);
-    let has_to_end = gate.is_slow(rate_limit.is_some()) && held.is_over();
+    let has_to_end = gate.is_slow(own.are_any()) && held.is_over();
     Err(if has_to_end { held.disposition(None).of(subscription) } else { throttled() })
 }
 
 /// Holds a delivery to a slow URL; `None`: the URL is not slow, has no slot, or the delivery has
 /// waited for as long as it may.
 async fn held_if_slow(context: &Context, task: &Task<'_>, gate: &Gate) -> Option<Disposition> {
-    if !gate.is_slow(task.subscription.spec.rate_limit.is_some()) {
+    if !gate.is_slow(OwnLimits::of(task.subscription).are_any()) {
         return None;
     }
     if gate.has_slowed() {
@@ -360,12 +359,19 @@ async fn dispatch(
     receipt: Receipt,
 ) {
     let is_slow = disposition.is_slow();
+    let skipped = disposition.skipped.as_ref();
+    let url = skipped.and_then(|skipped| skipped.url.clone()).filter(|_| is_slow);
     let over = |(message, route): (Message, Route)| (message.outgoing().over(route), route);
     let Disposition { next, otherwise, .. } = disposition;
     match (next.map(over), otherwise.map(|otherwise| over(*otherwise))) {
         (Some(next), Some(otherwise)) => {
             let settling = Box::pin(settle_or_else(&context.broker, next, otherwise, receipt));
-            match (settling.await, is_slow) {
+            let is_held = settling.await;
+            if is_slow {
+                let why = if is_held { "the endpoint is slow" } else { "throttled" };
+                context.observers.put_back(url.as_ref(), why, None);
+            }
+            match (is_held, is_slow) {
                 (true, true) => log_events::held_as_slow(delivery),
                 (false, true) => log_events::throttled(),
                 (_, false) => {}

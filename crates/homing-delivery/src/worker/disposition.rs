@@ -1,10 +1,11 @@
 //! The next step for a delivery: nothing (it is done), a wait queue, or the parking queue.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::time::Duration;
 
 use super::{
     attempt::{Attempt, Task},
     handler::HandlerError,
+    limits::OwnLimits,
 };
 use homing_broker::{Message, Route, topology::THROTTLE_WAITS};
 use homing_domain::{
@@ -57,9 +58,8 @@ pub(super) enum SkipReason {
     EndpointSlow,
     /// It stays in the held queue that it came from.
     StaysHeld,
-    /// The endpoint has no free permit, or the subscription's rate limit of so many requests per
-    /// second allows none.
-    Throttled(Option<NonZeroU32>),
+    /// The endpoint has no free permit, or the limits of the subscription allow no request.
+    Throttled(OwnLimits),
     /// A failure of our own that passes soon.
     NotNow(HandlerError),
     /// A failure of our own: a bug or a broken setting.
@@ -85,12 +85,15 @@ impl SkipReason {
                 Some(Chain(error.as_ref()).to_string())
             }
             Self::RetryAfter(_) => Some("its handler asked for a wait".to_owned()),
-            Self::Throttled(None) => {
-                Some("it waits for its turn: its endpoint takes no more at a time".to_owned())
+            Self::Throttled(own) => {
+                let rate = own.rate.map(|limit| format!("rate limit {limit}/s, or "));
+                let at_a_time = own.concurrency.map(|(_, limit)| format!("{limit} at a time, or "));
+                Some(format!(
+                    "it waits for its turn: {}{}its endpoint takes no more at a time",
+                    rate.unwrap_or_default(),
+                    at_a_time.unwrap_or_default()
+                ))
             }
-            Self::Throttled(Some(limit)) => Some(format!(
-                "it waits for its turn: rate limit {limit}/s, or its endpoint takes no more at a time"
-            )),
             Self::StoreUnavailable(_) | Self::NotWanted | Self::StaysHeld => None,
         }
     }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
 
-use crate::endpoint::{self, Endpoints};
+use crate::endpoint::{self, Endpoints, ProxyProblem};
 use homing_domain::{
     delivery::Delivery, outcome::Outcome, payload::Payload, subscription::Subscription,
     time::UnixMillis,
@@ -106,6 +106,12 @@ pub trait Handler: Send + Sync {
         subscription: &Subscription,
         now: UnixMillis,
     ) -> Result<JobOutcome, HandlerError>;
+
+    /// The reason why it can make no attempts now, or not all, as text for operators. Workers report
+    /// it, with their status.
+    fn problem(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The built-in handler: one POST for each attempt.
@@ -122,5 +128,10 @@ impl Handler for Webhooks {
         let endpoint::Attempted { outcome, status, response, cause, payload } =
             self.0.attempt(delivery, subscription, now).await?;
         Ok(AttemptResult { outcome, status, response, cause, payload }.into())
+    }
+
+    fn problem(&self) -> Option<String> {
+        let ProxyProblem { since, why } = self.0.proxy_problem()?;
+        Some(format!("since {since}, no attempts are made through the proxy: {why}"))
     }
 }

@@ -47,6 +47,7 @@ impl Heartbeat {
             seen_ms: now,
             in_flight: 0,
             runs_replays: Some(runs_replays),
+            problem: None,
         };
         let (counted, minutes) = (Figures::default(), BTreeMap::new());
         Self { store, report, counted, minutes, pruned: None }
@@ -116,6 +117,7 @@ impl Heartbeat {
         self.counted = counted;
         self.report.seen_ms = now;
         self.report.in_flight = context.observers.counters.in_flight_count();
+        self.report.problem = context.handler.problem();
         while self.minutes.len() > MAX_MINUTES {
             self.minutes.pop_first();
         }

@@ -255,6 +255,7 @@ impl Pool {
             writing.spawn(history_writer.write(over.clone()));
         }
         writing.spawn(self.heartbeat.run(Arc::clone(&context), over.clone()));
+        writing.spawn(observers::write_sums(Arc::clone(&context), over.clone()));
         tasks.spawn(maintenance::shared_state(Arc::clone(&context), stop.clone()));
         let ready = async {
             tokio::join!(

@@ -1,12 +1,14 @@
 //! The one place where a worker reports what it did: log events and metrics, the attempt log, the
 //! counters of its heartbeat, the age of waiting deliveries, the history, and the ledger.
 
-use std::sync::Arc;
+use std::{error::Error, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::{
+    Context,
     attempt::{Attempt, Task},
     attempt_log,
     counters::Counters,
@@ -17,17 +19,17 @@ use super::{
 };
 use homing_broker::{Message, Route, message::Unreadable, topology::THROTTLE_WAITS};
 use homing_domain::{
-    clock, delivery::Delivery, error_group::Kind, history::Count, url::EndpointUrl,
+    clock, delivery::Delivery, error_group::Kind, history::Count, report::Chain, url::EndpointUrl,
     verdict::Verdict,
 };
 use homing_telemetry::{
-    line_limit::LineLimit,
+    deferred::Sums,
     log_events::{self, Attempted},
     metrics,
 };
 
-/// Lines a minute about deliveries that cannot be attempted now; more URLs add nothing new.
-const MAX_NOT_NOW_LINES: usize = 100;
+/// Interval of the lines about deliveries that were put back without an attempt.
+const SUM_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The recipients of reports about deliveries.
 pub(super) struct Observers {
@@ -37,7 +39,8 @@ pub(super) struct Observers {
     pub(super) ledger: Ledger,
     /// `None`: no history is kept.
     history: Option<Arc<Collector>>,
-    not_now_lines: Mutex<LineLimit<EndpointUrl>>,
+    /// For the log.
+    sums: Mutex<Sums>,
 }
 
 impl Observers {
@@ -46,13 +49,29 @@ impl Observers {
         ledger: Ledger,
         history: Option<Arc<Collector>>,
     ) -> Self {
-        let not_now_lines = Mutex::new(LineLimit::new(MAX_NOT_NOW_LINES));
         let (counters, oldest_waiting) = (Counters::new(), OldestWaiting::default());
-        Self { attempt_log, counters, oldest_waiting, ledger, history, not_now_lines }
+        let sums = Mutex::default();
+        Self { attempt_log, counters, oldest_waiting, ledger, history, sums }
     }
 
-    fn not_now_is_logged(&self, url: EndpointUrl) -> bool {
-        self.not_now_lines.lock().is_due(url, Instant::now())
+    /// Adds a delivery to those about which there is a line every ten seconds.
+    pub(super) fn put_back(
+        &self,
+        url: Option<&EndpointUrl>,
+        why: &'static str,
+        error: Option<&(dyn Error + 'static)>,
+    ) {
+        let error = error.map(|error| Chain(error).to_string());
+        self.sums.lock().add(url, why, error);
+    }
+
+    /// Writes a line for each URL and reason for which something was put back lately.
+    fn write_sums(&self) {
+        // Not while it is locked: writing may take a while.
+        let sums = self.sums.lock().take();
+        for (url, why, sum) in sums {
+            log_events::deferred(url.as_ref(), why, &sum);
+        }
     }
 
     /// Reports an attempt that has ended; returns its error if the delivery is parked for it.
@@ -148,19 +167,30 @@ impl Observers {
         }
     }
 
+    /// Reports a delivery that is put back without an attempt.
+    fn held(
+        &self,
+        (delivery, url): (&Delivery, Option<&EndpointUrl>),
+        why: &'static str,
+        cause: Option<&(dyn Error + 'static)>,
+    ) {
+        log_events::held(delivery, why, cause);
+        self.put_back(url, why, cause);
+    }
+
     fn skipped(&self, delivery: &Delivery, skipped: &Skipped, next: Option<&(Message, Route)>) {
         let Skipped { reason, url } = skipped;
-        let times = delivery.progress.throttled;
+        let (times, of) = (delivery.progress.throttled, (delivery, url.as_ref()));
         match reason {
-            // Logged while the waits grow, not for ever.
+            // Reported while the waits grow, not for ever.
             SkipReason::SubscriptionUnreadable(_) if !is_growing(times) => return metrics::held(),
             SkipReason::SubscriptionUnreadable(error) => {
-                log_events::held(delivery, "its subscription cannot be read", Some(error));
+                self.held(of, "its subscription cannot be read", Some(error));
             }
             SkipReason::StoreUnavailable(error) => {
-                log_events::held(delivery, "store unavailable", Some(error));
+                self.held(of, "store unavailable", Some(error));
             }
-            // One line and one record, however often it waits on the ladder.
+            // Reported once, however often it waits on the ladder.
             SkipReason::CircuitOpen
                 if delivery.progress.hold.is_some()
                     && delivery.progress.turn.is_none()
@@ -168,18 +198,13 @@ impl Observers {
             {
                 return metrics::held();
             }
-            SkipReason::CircuitOpen => log_events::held(delivery, "the circuit is open", None),
+            SkipReason::CircuitOpen => self.held(of, "the circuit is open", None),
             SkipReason::CircuitFrozen if matches!(next, Some((_, Route::Held { .. }))) => {
-                log_events::held(delivery, "the circuit is frozen", None);
+                self.held(of, "the circuit is frozen", None);
             }
-            // At most one line per URL and minute, and records as of those that wait for their turn:
-            // there may be very many.
+            // Records as of those that wait for their turn: there may be very many.
             SkipReason::NotNow(error) => {
-                if url.clone().is_some_and(|url| self.not_now_is_logged(url)) {
-                    log_events::held(delivery, "no attempt can be made now", Some(error.as_ref()));
-                } else {
-                    metrics::held();
-                }
+                self.held(of, "no attempt can be made now", Some(error.as_ref()));
                 if !is_recorded(times) {
                     return;
                 }
@@ -204,6 +229,7 @@ impl Observers {
             // every ten minutes from then on: there may be very many.
             SkipReason::Throttled(_) => {
                 log_events::throttled();
+                self.put_back(url.as_ref(), "throttled", None);
                 if times == 0 || !is_recorded(times) {
                     return;
                 }
@@ -224,6 +250,18 @@ impl Observers {
 /// True if a wait that was put off `times` times before is recorded.
 fn is_recorded(times: u32) -> bool {
     is_growing(times) || times.is_multiple_of(10)
+}
+
+/// Writes the sums until `over`, and then the last ones.
+pub(super) async fn write_sums(context: Arc<Context>, over: CancellationToken) {
+    over.run_until_cancelled(async {
+        loop {
+            sleep(SUM_INTERVAL).await;
+            context.observers.write_sums();
+        }
+    })
+    .await;
+    context.observers.write_sums();
 }
 
 /// True if the next wait in a throttle queue is longer than the `times`-th, the last one.

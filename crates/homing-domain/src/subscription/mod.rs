@@ -4,7 +4,7 @@
 //! or a [`FieldError`] that names the field. A [`Subscription`] is a specification with an
 //! identity.
 
-use std::{collections::BTreeMap, fmt, num::NonZeroU32};
+use std::{collections::BTreeMap, fmt, num::NonZeroU32, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,7 @@ use super::{
 mod authentication;
 mod client_certificate;
 mod draft;
+mod limits;
 mod oauth2;
 mod secretive;
 mod workfront;
@@ -30,6 +31,7 @@ pub use client_certificate::{
     CertificateId, ClientCertificate, ClientCertificatePem, certificate_expiry,
 };
 pub use draft::{Draft, FieldError, MAX_SECRETS};
+pub use limits::MAX_DEADLINE;
 pub use oauth2::{
     CredentialsId, OAuth2Credentials, TokenEndpointAuthMethod, TokenEndpointAuthMethodError,
     TokenStatus,
@@ -76,6 +78,10 @@ pub struct SubscriptionSpec {
     pub schedule: Option<String>,
     /// Requests per second that the endpoint accepts, from all workers together.
     pub rate_limit: Option<NonZeroU32>,
+    /// The deadline of one attempt; `None`: that of the settings.
+    pub deadline: Option<Duration>,
+    /// Requests in flight at a time, of all workers together.
+    pub max_concurrency: Option<NonZeroU32>,
     /// A note for operators.
     pub description: Option<String>,
     /// Sends events in Workfront's form; `None`: as published.

@@ -8,7 +8,7 @@
 
 use std::{fmt, str::FromStr, str::Split, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 mod error;
 mod near;
@@ -36,6 +36,12 @@ const OWN: &str = "homing.";
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
 #[schema(value_type = String)]
 pub struct Topic(Arc<str>);
+
+impl<'de> Deserialize<'de> for Topic {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
 
 impl Topic {
     /// Checks `text` and keeps a copy.

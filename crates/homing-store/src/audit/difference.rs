@@ -6,7 +6,7 @@ use homing_domain::{
     audit::from_to,
     circuit::{CircuitTransition, Turn},
     signature::SigningSecret,
-    subscription::{Authentication, ClientCertificate, Subscription, SubscriptionSpec},
+    subscription::{Authentication, ClientCertificate, Draft, Subscription, SubscriptionSpec},
     topic::TopicPattern,
 };
 
@@ -21,7 +21,7 @@ type Field = (
 );
 
 /// Every field of a specification. Secrets are compared as they are, and shown masked.
-const FIELDS: [Field; 12] = [
+const FIELDS: [Field; 14] = [
     ("url", |spec| spec.url.as_str().into(), |one, other| one.url == other.url),
     ("topics", topics, |one, other| one.topics == other.topics),
     ("filters", filters, |one, other| one.filters == other.filters),
@@ -34,6 +34,12 @@ const FIELDS: [Field; 12] = [
     ("headers", headers, |one, other| one.headers == other.headers),
     ("schedule", |spec| json!(spec.schedule), |one, other| one.schedule == other.schedule),
     ("rate_limit", |spec| json!(spec.rate_limit), |one, other| one.rate_limit == other.rate_limit),
+    ("deadline", deadline, |one, other| one.deadline == other.deadline),
+    (
+        "max_concurrency",
+        |spec| json!(spec.max_concurrency),
+        |one, other| one.max_concurrency == other.max_concurrency,
+    ),
     (
         "description",
         |spec| json!(spec.description),
@@ -74,6 +80,10 @@ fn secrets(spec: &SubscriptionSpec) -> Value {
         None => MASK.to_owned(),
     };
     spec.secrets.iter().map(shown).collect()
+}
+
+fn deadline(spec: &SubscriptionSpec) -> Value {
+    json!(spec.deadline.map(Draft::written_deadline))
 }
 
 fn headers(spec: &SubscriptionSpec) -> Value {

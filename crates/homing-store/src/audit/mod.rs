@@ -20,7 +20,7 @@ use super::{
     statement::{Statement, Tx, sql},
 };
 use homing_domain::{
-    audit::{Action, AuditRecord, Change, ChangeResult, ObjectKind},
+    audit::{Action, Actor, AuditRecord, Change, ChangeResult, ObjectKind, Via},
     clock,
     record::RecordId,
     text::parsed,
@@ -243,6 +243,19 @@ impl<B: Backend> AuditStore for SqlStore<B> {
 }
 
 impl<B: Backend> SqlStore<B> {
+    /// A line for what someone does; what homing does by itself has its own. A commit that fails is
+    /// reported after it.
+    fn log(&self, change: &Change) {
+        let Actor { via, name: actor, .. } = self.actor.as_ref();
+        let Change { kind, object, action, .. } = change;
+        if *via == Via::Process {
+            return;
+        }
+        // Its query may hold secrets.
+        let object = object.split('?').next().unwrap_or_default();
+        tracing::info!(actor, %via, %kind, object, %action, "change.made");
+    }
+
     async fn end_change(&self, id: RecordId, change: &Change) -> Result<(), StoreError> {
         let ended = async {
             let difference = AuditRow::difference(change)?;
@@ -294,6 +307,7 @@ impl<B: Backend> SqlStore<B> {
             .bind(row.result)
             .bind(announce);
         insert.execute(transaction).await?;
+        self.log(change);
         Ok(id)
     }
 }

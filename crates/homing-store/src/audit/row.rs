@@ -1,7 +1,5 @@
 //! A record of the audit as a row, a row as a record, and the statements about them.
 
-use sqlx::FromRow;
-
 use super::AuditPage;
 use crate::{
     attempt_row::{bytes, record_id, text},
@@ -45,7 +43,7 @@ pub(super) const ANNOUNCED: &str =
 pub(super) const EXCESS: &str = "SELECT id FROM audit ORDER BY id DESC LIMIT 1 OFFSET $1";
 
 /// One record.
-#[derive(FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(super) struct AuditRow {
     pub(super) id: Vec<u8>,
     pub(super) via: String,

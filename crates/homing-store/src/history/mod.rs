@@ -197,8 +197,8 @@ pub trait HistoryStore {
 }
 
 /// A row of `topics`.
-#[derive(sqlx::FromRow)]
-struct TopicRow {
+#[derive(sqlx_macros::FromRow)]
+pub(super) struct TopicRow {
     topic: String,
     first_ms: i64,
     last_ms: i64,

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{LEDGER_SILENT_AFTER, LEDGER_SILENT_FOR};
@@ -17,7 +16,7 @@ use homing_domain::{
 };
 
 /// The deliveries of one worker for a subscription in an hour.
-#[derive(FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(super) struct Row {
     subscription: Vec<u8>,
     pub(super) hour_ms: i64,
@@ -43,7 +42,7 @@ impl Row {
 }
 
 /// A worker that counts.
-#[derive(FromRow)]
+#[derive(sqlx_macros::FromRow)]
 #[expect(clippy::struct_field_names, reason = "they are columns")]
 pub(super) struct WorkerRow {
     from_ms: i64,

@@ -8,10 +8,11 @@ use super::{
 use crate::{
     StoreError,
     backend::{Backend, SqlStore},
-    statement::sql,
+    statement::{containing, sql},
 };
 use homing_domain::{
     error_group::ErrorId,
+    status_range::StatusRange,
     topic::{Topic, TopicPattern},
     verdict::ParkReason,
 };
@@ -34,6 +35,9 @@ impl<B: Backend> SqlStore<B> {
         {
             groups.push(self.of_topic(pattern).await?);
         }
+        if let Some(status) = selection.status {
+            groups.push(self.of_status(status).await?);
+        }
         if let Some(text) = &selection.text {
             groups.push(self.of_text(text.as_str()).await?);
         }
@@ -46,7 +50,7 @@ impl<B: Backend> SqlStore<B> {
             others: groups.into_iter().map(Check::of).collect(),
             from: selection.parked_after_ms.map(ParkedId::floor),
             below: selection.parked_before_ms.map(ParkedId::floor),
-            only: selection.id,
+            only: selection.id.into_iter().chain(selection.ids.iter().copied()).collect(),
         }))
     }
 
@@ -90,6 +94,23 @@ impl<B: Backend> SqlStore<B> {
         };
         let matches = |topic: &String| Topic::new(topic).is_ok_and(|topic| pattern.matches(&topic));
         Ok(topics.into_iter().filter(matches).map(is).collect())
+    }
+
+    /// The statuses of a class that there are: each costs one look into the index.
+    async fn of_status(&self, status: StatusRange) -> Result<Group, StoreError> {
+        let is = |status| Test::Is(Column::Status, Value::Number(status));
+        let (first, last) = status.range().into_inner();
+        if first == last {
+            return Ok(vec![is(i64::from(first))]);
+        }
+        const NEXT: &str = "WITH RECURSIVE seen(value) AS ( \
+            SELECT min(status) FROM parked WHERE status >= $1 AND status <= $2 UNION ALL \
+            SELECT (SELECT min(status) FROM parked WHERE status > seen.value AND status <= $2) \
+            FROM seen WHERE seen.value IS NOT NULL) \
+            SELECT CAST(value AS bigint) FROM seen WHERE value IS NOT NULL";
+        let read = self.all::<(i64,)>(sql(NEXT).bind(i64::from(first)).bind(i64::from(last)));
+        let found = self.ask("reading which statuses parked deliveries have", read).await?;
+        Ok(found.into_iter().map(|(status,)| is(status)).collect())
     }
 
     async fn of_text(&self, text: &str) -> Result<Group, StoreError> {
@@ -141,10 +162,9 @@ impl<B: Backend> SqlStore<B> {
     }
 
     async fn described(&self, text: &str) -> sqlx::Result<Vec<(String,)>> {
-        let escaped = text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
         let like = "SELECT id FROM subscriptions WHERE lower(description) LIKE $1 ESCAPE '\\' \
             LIMIT $2";
-        let like = sql(like).bind(format!("%{escaped}%"));
+        let like = sql(like).bind(containing(text));
         self.all(like.bind(i64::from(MAX_VALUES).saturating_add(1))).await
     }
 }
@@ -162,8 +182,6 @@ fn plain(selection: &Selection) -> Vec<Group> {
     groups.extend(selection.error.map(is_error));
     groups.extend(selection.url.as_deref().map(|url| is_text(Column::Url, url)));
     groups.extend(selection.reason.map(|reason| is_text(Column::Reason, reason.as_str())));
-    let is_status = |status| vec![Test::Is(Column::Status, Value::Number(i64::from(status)))];
-    groups.extend(selection.status.map(is_status));
     if let Some(HeldFor { subscriptions, .. }) = &selection.held_for {
         use ParkReason::{CircuitOpen, EndpointSlow, Frozen};
         let held = [Frozen, CircuitOpen, EndpointSlow].map(ParkReason::as_str);

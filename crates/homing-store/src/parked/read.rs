@@ -5,7 +5,6 @@ use std::{
     io,
 };
 
-use sqlx::FromRow;
 use tokio::task::spawn_blocking;
 
 use super::{
@@ -32,7 +31,7 @@ pub(super) const ROWS: &str = "rows";
 pub(super) const BYTES: &str = "bytes";
 
 /// The totals, as the one reads them who locks them.
-#[derive(FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(super) struct LockedTotals {
     deliveries: i64,
     bytes: i64,
@@ -61,7 +60,7 @@ impl LockedTotals {
     }
 }
 
-#[derive(FromRow)]
+#[derive(sqlx_macros::FromRow)]
 struct TotalsRow {
     #[sqlx(flatten)]
     locked: LockedTotals,

@@ -1,6 +1,5 @@
 //! A parked delivery as a row, and a row as a parked delivery.
 
-use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{ParkedDelivery, ParkedId};
@@ -21,7 +20,7 @@ pub(super) const COLUMNS: &str = "\
 const MAX_OUTCOME_BYTES: usize = 1_000;
 
 /// One delivery.
-#[derive(FromRow)]
+#[derive(sqlx_macros::FromRow)]
 pub(super) struct ParkedRow {
     pub(super) id: Vec<u8>,
     pub(super) event: String,

@@ -136,8 +136,8 @@ pub(super) struct Search {
     /// At or above.
     pub(super) from: Option<ParkedId>,
     pub(super) below: Option<ParkedId>,
-    /// This one alone.
-    pub(super) only: Option<ParkedId>,
+    /// These alone, where there are any.
+    pub(super) only: Vec<ParkedId>,
 }
 
 /// The part of a search that one statement reads.
@@ -203,9 +203,7 @@ impl Search {
     ) -> Statement<DB> {
         statement = self.push_lists(statement, dialect);
         statement = statement.push("SELECT id FROM parked WHERE 1 = 1");
-        if let Some(only) = self.only {
-            statement = statement.push(" AND id = ").push_bind(only.bytes());
-        }
+        statement = self.push_only(statement);
         if let Some(from) = self.from {
             statement = statement.push(" AND id >= ").push_bind(from.bytes());
         }
@@ -232,6 +230,15 @@ impl Search {
             statement = statement.push_bind(json.as_str()).push(after).push(") ");
         }
         statement
+    }
+
+    /// Continues with the ids to which the search is limited.
+    fn push_only<DB: SqlDatabase>(&self, mut statement: Statement<DB>) -> Statement<DB> {
+        for (index, id) in self.only.iter().enumerate() {
+            let before = if index == 0 { " AND id IN (" } else { ", " };
+            statement = statement.push(before).push_bind(id.bytes());
+        }
+        if self.only.is_empty() { statement } else { statement.push(")") }
     }
 
     /// Continues with the conditions that one test or list of each check holds.
@@ -278,9 +285,7 @@ impl Search {
         if let (ParkedOrder::OldestFirst, Some(after)) = (range.order, range.after) {
             statement = statement.push(" AND id > ").push_bind(after.bytes());
         }
-        if let Some(only) = self.only {
-            statement = statement.push(" AND id = ").push_bind(only.bytes());
-        }
+        statement = self.push_only(statement);
         if let Some(up_to) = range.up_to {
             let up_to = i64::try_from(up_to).unwrap_or(i64::MAX);
             statement = statement.push(" AND added <= ").push_bind(up_to);

@@ -8,7 +8,8 @@ use super::ParkedId;
 use homing_domain::{
     error_group::ErrorId,
     id::{DeliveryId, SubscriptionId},
-    text::{parsed, parsed_by},
+    status_range::StatusRange,
+    text::parsed,
     time::UnixMillis,
     topic::TopicPattern,
     url::EndpointUrl,
@@ -24,6 +25,9 @@ pub struct Selection {
     /// The one with this id.
     #[serde(deserialize_with = "parsed")]
     pub id: Option<ParkedId>,
+    /// Those with one of these ids, where there are any.
+    #[serde(skip)]
+    pub ids: BTreeSet<ParkedId>,
     /// Parked for this reason.
     #[serde(deserialize_with = "parsed")]
     pub reason: Option<ParkReason>,
@@ -42,9 +46,9 @@ pub struct Selection {
     /// To this URL when it was parked, normalised.
     #[serde(deserialize_with = "normalised")]
     pub url: Option<String>,
-    /// With this HTTP status at its last attempt.
-    #[serde(deserialize_with = "status")]
-    pub status: Option<u16>,
+    /// With this HTTP status at its last attempt, or one of this class.
+    #[serde(deserialize_with = "parsed")]
+    pub status: Option<StatusRange>,
     /// Parked for this error of an attempt.
     #[serde(deserialize_with = "parsed")]
     pub error: Option<ErrorId>,
@@ -75,11 +79,6 @@ pub struct HeldFor {
 fn normalised<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let url: Option<EndpointUrl> = parsed(deserializer)?;
     Ok(url.map(|url| url.as_str().to_owned()))
-}
-
-fn status<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
-    let parse = |text: &str| text.parse().ok().filter(|status| (100..=999).contains(status));
-    parsed_by(deserializer, |text| parse(text).ok_or("a status, 100 to 999"))
 }
 
 /// A text to search for, of three letters at least: fewer would match nearly everything.

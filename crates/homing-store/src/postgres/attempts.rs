@@ -6,7 +6,7 @@ use sqlx::Postgres;
 
 use crate::{
     attempt_row::{AttemptRow, COLUMNS, with_fields},
-    statement::{Tx, sql},
+    statement::{Statement, Tx, sql},
 };
 use homing_domain::record::Record;
 
@@ -22,10 +22,27 @@ pub(super) async fn insert(
     transaction: &mut Tx<Postgres>,
     records: &[&Record],
 ) -> sqlx::Result<Vec<(Vec<u8>,)>> {
+    if records.is_empty() {
+        return Ok(Vec::new());
+    }
+    statement(records).push(" RETURNING id").all(transaction).await
+}
+
+/// Adds those of `records` that are not in the log yet, and returns their number.
+pub(super) async fn count_inserted(
+    transaction: &mut Tx<Postgres>,
+    records: &[&Record],
+) -> sqlx::Result<u64> {
+    if records.is_empty() {
+        return Ok(0);
+    }
+    statement(records).execute(transaction).await
+}
+
+fn statement(records: &[&Record]) -> Statement<Postgres> {
     let mut rows: Vec<_> = records.iter().map(|record| AttemptRow::from(*record)).collect();
-    let insert = format!(
-        "INSERT INTO attempts ({COLUMNS}, latest) {VALUES} ON CONFLICT (id) DO NOTHING RETURNING id"
-    );
+    let insert =
+        format!("INSERT INTO attempts ({COLUMNS}, latest) {VALUES} ON CONFLICT (id) DO NOTHING");
     macro_rules! columns {
         ($($field:ident),*) => {
             sql(insert)$(.bind_array(
@@ -33,5 +50,5 @@ pub(super) async fn insert(
             ))*
         };
     }
-    with_fields!(columns).all(transaction).await
+    with_fields!(columns)
 }

@@ -155,6 +155,13 @@ impl Backend for PostgresDatabase {
         attempts::insert(transaction, records).await
     }
 
+    async fn count_inserted(
+        transaction: &mut Tx<Postgres>,
+        records: &[&Record],
+    ) -> sqlx::Result<u64> {
+        attempts::count_inserted(transaction, records).await
+    }
+
     /// A lock that did not come free is [`StoreError::Busy`], a statement that the server ended
     /// [`StoreError::TimedOut`].
     fn translate(step: &'static str, error: StoreError) -> StoreError {

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// The schema, a file per version.
-pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+pub(crate) static MIGRATIONS: Migrator = sqlx_macros::migrate!("migrations/postgres");
 
 /// For TCP, TLS, the password, and waiting for a connection of the pool to come free. Half of
 /// [`DEADLINE`](crate::DEADLINE), so that the error can say what is wrong.

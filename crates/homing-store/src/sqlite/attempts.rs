@@ -16,13 +16,29 @@ pub(super) async fn insert(
 ) -> sqlx::Result<Vec<(Vec<u8>,)>> {
     let mut ids = Vec::with_capacity(records.len());
     for chunk in records.chunks(ROWS_AT_ONCE) {
-        ids.extend(statement(chunk).all::<(Vec<u8>,)>(transaction).await?);
+        let insert = statement(chunk).push(" RETURNING id");
+        ids.extend(insert.all::<(Vec<u8>,)>(transaction).await?);
     }
     Ok(ids)
 }
 
+/// Adds those of `records` that are not in the log yet, and returns their number: cheaper than their
+/// ids, which SQLite collects in a table.
+pub(super) async fn count_inserted(
+    transaction: &mut Tx<Sqlite>,
+    records: &[&Record],
+) -> sqlx::Result<u64> {
+    let mut inserted = 0_u64;
+    for chunk in records.chunks(ROWS_AT_ONCE) {
+        inserted = inserted.saturating_add(statement(chunk).execute(transaction).await?);
+    }
+    Ok(inserted)
+}
+
+/// `OR FAIL`: the transaction ends with a failure, so the statement needs no copies of the pages
+/// that it changes.
 fn statement(records: &[&Record]) -> Statement<Sqlite> {
-    let mut insert = sql(format!("INSERT INTO attempts ({COLUMNS}, latest) VALUES "));
+    let mut insert = sql(format!("INSERT OR FAIL INTO attempts ({COLUMNS}, latest) VALUES "));
     for (index, record) in records.iter().enumerate() {
         let row = AttemptRow::from(*record);
         insert = insert.push(if index == 0 { "(" } else { ", (" });
@@ -33,7 +49,7 @@ fn statement(records: &[&Record]) -> Statement<Sqlite> {
         }
         insert = with_fields!(push).push("1)");
     }
-    insert.push(" ON CONFLICT (id) DO NOTHING RETURNING id")
+    insert.push(" ON CONFLICT (id) DO NOTHING")
 }
 
 #[cfg(test)]

@@ -104,6 +104,13 @@ impl Backend for SqliteFile {
         attempts::insert(transaction, records).await
     }
 
+    async fn count_inserted(
+        transaction: &mut Tx<Sqlite>,
+        records: &[&Record],
+    ) -> sqlx::Result<u64> {
+        attempts::count_inserted(transaction, records).await
+    }
+
     /// A lock that did not come free is [`StoreError::Busy`].
     fn translate(step: &'static str, error: StoreError) -> StoreError {
         let StoreError::Step { source, .. } = &error else { return error };

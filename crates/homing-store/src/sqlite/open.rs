@@ -29,7 +29,7 @@ use crate::{
 use homing_domain::settings::SettingsError;
 
 /// The schema, a file per version.
-pub(crate) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+pub(crate) static MIGRATIONS: Migrator = sqlx_macros::migrate!("migrations/sqlite");
 
 /// Marks the file as homing's, see the first migration.
 const APPLICATION_ID: i64 = 0x686d_6e67;

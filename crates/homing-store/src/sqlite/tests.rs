@@ -258,7 +258,7 @@ async fn a_circuit_that_cannot_be_read_is_named_and_harms_no_other() {
         let merged = store.merge_tallies(&tallies, &rules, now).await.unwrap();
         assert_eq!((merged.circuits.len(), merged.corrupt.len()), (2, 1));
         assert_eq!(merged.circuits[1].0, *last);
-        let page = CircuitPage { state: None, after: None, limit: 2 };
+        let page = CircuitPage { limit: 2, ..CircuitPage::default() };
         let listing = store.circuits(&page).await.unwrap();
         assert_eq!(
             (listing.corrupt, listing.next.as_deref()),

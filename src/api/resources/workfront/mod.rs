@@ -113,6 +113,8 @@ impl CreateRequest {
             headers: BTreeMap::new(),
             schedule: None,
             rate_limit: None,
+            deadline: None,
+            max_concurrency: None,
             description: None,
             workfront: Some(form),
         })

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ipnet::IpNet;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -10,7 +9,7 @@ use super::{
     request::{self, NotObtained, Obtained},
     token::{Failure, State, Token, TokenError, shown},
 };
-use crate::endpoint::{address, allowed, client::Client, resolve::ResolveError};
+use crate::endpoint::{client::Client, policy::Permitted};
 use homing_domain::subscription::{CredentialsId, OAuth2Credentials};
 use homing_store::{OAuth2Claim, OAuth2TokenId, OAuth2TokenState, Store, StoreError};
 use homing_telemetry::{line_limit::LineLimit, log_events, metrics};
@@ -39,19 +38,15 @@ const MAX_LINES: usize = 100;
 /// Asks for tokens, and shares them through the store.
 pub(super) struct Asker {
     client: Client,
-    networks: Arc<[IpNet]>,
+    permitted: Permitted,
     store: Option<Arc<dyn Store>>,
     lines: Mutex<LineLimit<CredentialsId>>,
 }
 
 impl Asker {
-    pub(super) fn new(
-        client: Client,
-        networks: Arc<[IpNet]>,
-        store: Option<Arc<dyn Store>>,
-    ) -> Self {
+    pub(super) fn new(client: Client, permitted: Permitted, store: Option<Arc<dyn Store>>) -> Self {
         let lines = Mutex::new(LineLimit::new(MAX_LINES));
-        Self { client, networks, store, lines }
+        Self { client, permitted, store, lines }
     }
 
     /// The token behind the present one.
@@ -181,11 +176,8 @@ impl Asker {
     async fn answer(&self, credentials: &OAuth2Credentials) -> Result<Obtained, NotObtained> {
         let url =
             credentials.token_endpoint().map_err(|wrong| NotObtained::unsent(&wrong.message))?;
-        // Names are checked where they are resolved.
-        if let Some(address) = address::literal(url.url())
-            && !allowed(address, &self.networks)
-        {
-            return Err(NotObtained::unsent(&ResolveError::NotAllowed(address).to_string()));
+        if let Some(refused) = self.permitted.refusal(&url) {
+            return Err(NotObtained::unsent(&refused.to_string()));
         }
         let build = || request::build(credentials, &url);
         let response = self.client.fetch(build, DEADLINE, MAX_ANSWER_BYTES).await;

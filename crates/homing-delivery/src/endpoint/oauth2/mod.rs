@@ -15,7 +15,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ipnet::IpNet;
 use parking_lot::Mutex;
 use tokio::{
     sync::watch,
@@ -25,6 +24,7 @@ use tokio::{
 
 use super::{
     client::Client,
+    policy::Permitted,
     recent::{Recent, SWEEP_INTERVAL},
     sweeping::Sweeping,
 };
@@ -63,14 +63,13 @@ struct Entry {
 }
 
 impl Tokens {
-    /// Asks over `client`, only at addresses that are public or in `networks`; without a store, for
-    /// this process alone.
+    /// Asks over `client`, only at URLs that are `permitted`; without a store, for this process alone.
     pub(super) fn new(
         client: Client,
-        networks: Arc<[IpNet]>,
+        permitted: Permitted,
         store: Option<Arc<dyn Store>>,
     ) -> Arc<Self> {
-        let asker = Arc::new(Asker::new(client, networks, store));
+        let asker = Arc::new(Asker::new(client, permitted, store));
         let kept = Mutex::new(Recent::new(MAX_KEPT));
         Arc::new(Self { asker, kept, sweeping: Sweeping::default() })
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde_json::json;
 use tokio::{io::AsyncWriteExt, time::sleep};
 
@@ -21,8 +22,9 @@ fn tokens() -> Arc<Tokens> {
     let settings = local_settings();
     let networks: Arc<[IpNet]> = settings.networks().unwrap().into();
     let dns = Dns::new(Vec::new(), Duration::from_secs(1));
-    let client = Client::new(&settings, Resolver::new(Arc::clone(&networks), dns)).unwrap();
-    Tokens::new(client, networks, None)
+    let resolver = Resolver::new(Arc::clone(&networks), dns);
+    let client = Client::new(&settings, resolver, None).unwrap();
+    Tokens::new(client, Permitted::new(&settings, networks).unwrap(), None)
 }
 
 fn credentials(server: &Server) -> OAuth2Credentials {

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::sender::{Backlog, Sender};
-use crate::worker::disposition::{HoldReason, NotAdmitted, SkipReason, Skipped, throttled};
+use crate::worker::{
+    disposition::{HoldReason, NotAdmitted, SkipReason, Skipped, throttled},
+    limits::OwnLimits,
+};
 use homing_broker::Message;
 use homing_domain::{
     delivery::Progress, delivery_state::DeliveryState, event::Event, id::EventId,
@@ -26,15 +29,19 @@ fn message() -> Message {
 }
 
 /// Goal: a wait for its turn is one record, whatever happens in between, until it ends. A failure of
-/// homing's own does not end it: its message keeps the turn, so that its record names none as ended.
+/// homing's own is a part of it.
 #[test]
 fn a_turn_has_one_record_until_its_delivery_is_held() {
     let (sender, mut records) = mpsc::channel(8);
     let log = Sender::new(sender, 8, 1_024, Arc::new(Backlog::default()));
     let mut message = message();
     let no_socket = || SkipReason::NotNow("no socket".into());
-    let waits = [SkipReason::Throttled(None), SkipReason::Throttled(None), no_socket()];
-    for reason in waits.into_iter().chain([SkipReason::Throttled(None)]) {
+    let waits = [
+        SkipReason::Throttled(OwnLimits::default()),
+        SkipReason::Throttled(OwnLimits::default()),
+        no_socket(),
+    ];
+    for reason in waits.into_iter().chain([SkipReason::Throttled(OwnLimits::default())]) {
         let delivery = message.delivery().unwrap();
         let next = throttled(&message, &delivery);
         log.skipped(&delivery, &Skipped { reason, url: None }, &next);
@@ -50,13 +57,12 @@ fn a_turn_has_one_record_until_its_delivery_is_held() {
 
     let made: Vec<_> = std::iter::from_fn(|| records.try_recv().ok()).collect();
     let [first, second, between, third, held] = &made[..] else { panic!("{}", made.len()) };
-    for record in [first, second, third].map(|entry| &entry.record) {
+    for record in [first, second, between, third].map(|entry| &entry.record) {
         assert_eq!((record.id, record.turn), (first.record.id, turn), "{record:?}");
         assert_eq!(record.state(), DeliveryState::Throttled);
         assert!(record.is_wait() && record.as_of.is_some(), "{record:?}");
     }
     assert!(turn.is_some());
-    assert_eq!((between.record.state(), between.record.turn), (DeliveryState::Waits, None));
     assert_eq!((held.record.state(), held.record.turn), (DeliveryState::Held, turn));
     assert_eq!(next.0.progress.turn, None, "the next wait is another one");
 }

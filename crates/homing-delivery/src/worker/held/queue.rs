@@ -263,6 +263,10 @@ async fn probe(
     let probed = probe_claimed(context, slot, url, stop).await;
     if !matches!(probed, Ok(true)) {
         // It was claimed, and no attempt was made.
+        if context.handler.problem().is_some() {
+            // Nor could the next one be made at once.
+            stop.run_until_cancelled(tokio::time::sleep(CHECK_INTERVAL)).await;
+        }
         context.circuits.probe_again(url).await;
     }
     probed.map(drop)

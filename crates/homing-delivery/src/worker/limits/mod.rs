@@ -6,8 +6,11 @@
 //! finished in that time. All slow URLs together hold at most half of each lane ([`super::pace`]).
 //! After its circuit closes, a URL starts with one permit, so that a recovering endpoint is not
 //! flooded; from then on, and while it is slow, its permits follow what it takes ([`concurrency`]).
+//!
+//! A subscription may have limits of its own ([`own`]), within those of its URL.
 
 mod concurrency;
+mod own;
 mod permits;
 #[cfg(test)]
 mod tests;
@@ -24,20 +27,24 @@ use std::{
 };
 
 use foldhash::fast::RandomState;
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter, clock::Clock};
-use tokio::time::{Instant, sleep, timeout};
+use governor::clock::Clock;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep, timeout},
+};
 
-use self::permits::{Permits, Taken};
+use self::{
+    own::{Limiters, RateLimit, Semaphores},
+    permits::{Permits, Taken},
+};
 use super::pace::{LanePlace, Obstacle, Pace, Shares};
 use homing_broker::consume::Lane;
 use homing_domain::{outcome::Outcome, url::EndpointUrl};
+pub(super) use own::OwnLimits;
 use parking_lot::Mutex;
 
 /// A URL that was not used for this long is forgotten, with what is known of its concurrency.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(3_600);
-
-/// The most rate limits of one URL that are kept at a time.
-const MAX_LIMITS: usize = 64;
 
 /// The gates of all URLs in use.
 pub(super) struct Limits {
@@ -53,7 +60,9 @@ pub(super) struct Limits {
 /// One URL's permits.
 pub(super) struct Gate {
     /// Limiters of the starts of requests; subscriptions of one URL may have different limits.
-    limiters: Mutex<HashMap<RateLimit, Arc<DefaultDirectRateLimiter>>>,
+    limiters: Limiters,
+    /// Permits of the subscriptions that have a concurrency of their own.
+    own_permits: Semaphores,
     permits: Arc<Permits>,
     waiting: AtomicUsize,
     /// Held by the one delivery from held queues that waits for a permit or a place.
@@ -61,27 +70,6 @@ pub(super) struct Gate {
     /// Held by the one that waits for its rate limit, so that others need not wait for it.
     limited_turn: tokio::sync::Mutex<()>,
     pace: Arc<Pace>,
-}
-
-/// A rate limit, and the number of workers that share it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct RateLimit {
-    max_per_second: NonZeroU32,
-    workers: u32,
-}
-
-impl RateLimit {
-    /// Between two requests of one worker.
-    fn period(self) -> Duration {
-        let period = Duration::from_secs(1).saturating_mul(self.workers);
-        (period / self.max_per_second.get()).max(Duration::from_nanos(1))
-    }
-
-    /// One worker's share, evenly spaced: endpoints with limits refuse bursts.
-    fn limiter(self) -> DefaultDirectRateLimiter {
-        let quota = Quota::with_period(self.period());
-        RateLimiter::direct(quota.unwrap_or(Quota::per_second(self.max_per_second)))
-    }
 }
 
 /// Permission to have one request in flight; given back when dropped.
@@ -95,12 +83,15 @@ pub(super) struct Permit {
 struct Held {
     _permit: Taken,
     _place: LanePlace,
+    /// Its subscription's own; `None`: that has no concurrency of its own.
+    _own: Option<OwnedSemaphorePermit>,
 }
 
 impl Gate {
     fn new(permits: Permits, shares: &Arc<Shares>) -> Self {
         Self {
-            limiters: Mutex::default(),
+            limiters: Limiters::default(),
+            own_permits: Semaphores::default(),
             permits: Arc::new(permits),
             waiting: 0.into(),
             turn: tokio::sync::Mutex::default(),
@@ -110,8 +101,8 @@ impl Gate {
     }
 
     /// True if a delivery leaves its lane: the URL takes less than what comes for it, or needs much
-    /// of a lane for it; or the delivery `is_limited`, and more of those come than their rate limit
-    /// allows.
+    /// of a lane for it; or the delivery `is_limited`, and more of those come than their own limits
+    /// allow.
     pub(super) fn is_slow(&self, is_limited: bool) -> bool {
         self.pace.is_slow() || is_limited && self.pace.is_limited()
     }
@@ -127,17 +118,7 @@ impl Gate {
         let _turn = self.turn.lock().await;
         let permit = self.permits.take().await?;
         let place = self.pace.enter_in_turn(slot).await;
-        Some(Held { _permit: permit, _place: place })
-    }
-
-    /// The limiter of `limit`, with which others of that number of workers are kept.
-    fn limiter(&self, limit: RateLimit) -> Arc<DefaultDirectRateLimiter> {
-        let mut limiters = self.limiters.lock();
-        limiters.retain(|other, _| other.workers == limit.workers);
-        if limiters.len() >= MAX_LIMITS && !limiters.contains_key(&limit) {
-            limiters.clear();
-        }
-        Arc::clone(limiters.entry(limit).or_insert_with(|| Arc::new(limit.limiter())))
+        Some(Held { _permit: permit, _place: place, _own: None })
     }
 }
 
@@ -169,8 +150,8 @@ impl Limits {
         self.workers.load(Ordering::Relaxed)
     }
 
-    /// Takes a permit for a delivery from `lane` to the URL of `gate`, which accepts at most
-    /// `max_per_second` requests per second from the whole pool; `None`: it may not be sent now.
+    /// Takes a permit for a delivery from `lane` to the URL of `gate`, whose subscription has the
+    /// limits `own`; `None`: it may not be sent now.
     ///
     /// # Cancel safety
     ///
@@ -179,17 +160,29 @@ impl Limits {
         &self,
         gate: &Arc<Gate>,
         lane: Lane,
-        max_per_second: Option<NonZeroU32>,
+        own: OwnLimits,
     ) -> Option<Permit> {
-        // It has a place of its lane while it waits for the rate limit, too.
-        let entered = match self.try_enter(gate, lane).await {
-            Some((held, begun)) if self.waits_for_rate(gate, max_per_second).await => {
-                Ok(Permit::new(gate, held, begun))
-            }
-            Some(_) => Err(Obstacle::RateLimit),
-            None => Err(Obstacle::Endpoint),
-        };
+        let entered = self.admitted(gate, lane, own).await;
         entered.inspect_err(|obstacle| gate.pace.not_admitted(*obstacle)).ok()
+    }
+
+    async fn admitted(
+        &self,
+        gate: &Arc<Gate>,
+        lane: Lane,
+        own: OwnLimits,
+    ) -> Result<Permit, Obstacle> {
+        // It has a place of its lane while it waits for its own limits, too.
+        let (mut held, mut begun) = self.try_enter(gate, lane).await.ok_or(Obstacle::Endpoint)?;
+        if let Some(permits) = gate.own_permits.of(own, self.workers()) {
+            let own = self.own_permit(gate, permits).await.ok_or(Obstacle::OwnLimit)?;
+            (held, begun) = (Held { _own: Some(own), ..held }, Instant::now());
+        }
+        if self.waits_for_rate(gate, own.rate).await {
+            Ok(Permit::new(gate, held, begun))
+        } else {
+            Err(Obstacle::OwnLimit)
+        }
     }
 
     /// Takes a place and a permit, and the time when it had both.
@@ -205,13 +198,26 @@ impl Limits {
             };
             waited?
         };
-        Some((Held { _permit: permit, _place: place }, Instant::now()))
+        Some((Held { _permit: permit, _place: place, _own: None }, Instant::now()))
+    }
+
+    /// Takes a permit of a subscription's own; `None`: there is none in time.
+    async fn own_permit(
+        &self,
+        gate: &Gate,
+        permits: Arc<Semaphore>,
+    ) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&permits).try_acquire_owned() {
+            return Some(permit);
+        }
+        let _limited = gate.pace.limited();
+        timeout(self.shares.window(), permits.acquire_owned()).await.ok()?.ok()
     }
 
     /// Waits until a rate limit allows a request; false: it does not in time.
     async fn waits_for_rate(&self, gate: &Gate, max_per_second: Option<NonZeroU32>) -> bool {
         let Some(max_per_second) = max_per_second else { return true };
-        let limiter = gate.limiter(self.rate_limit(max_per_second));
+        let limiter = gate.limiters.of(self.rate_limit(max_per_second));
         if limiter.check().is_ok() {
             return true;
         }
@@ -229,20 +235,20 @@ impl Limits {
         &self,
         gate: &Arc<Gate>,
         slot: u16,
-        max_per_second: Option<NonZeroU32>,
+        own: OwnLimits,
         is_shared: bool,
     ) -> Option<Permit> {
-        let entering = self.in_turn(gate, slot, max_per_second);
+        let entering = self.in_turn(gate, slot, own);
         tokio::pin!(entering);
-        let patience = match max_per_second {
+        let patience = match own.rate {
             Some(max_per_second) if !is_shared => self.patience(max_per_second),
             Some(_) | None => self.shares.window(),
         };
         let held = if let Ok(held) = timeout(patience, &mut entering).await {
             held?
         } else {
-            let is_limited = max_per_second.is_some() && !gate.permits.are_taken();
-            let obstacle = if is_limited { Obstacle::RateLimit } else { Obstacle::Endpoint };
+            let is_limited = own.are_any() && !gate.permits.are_taken();
+            let obstacle = if is_limited { Obstacle::OwnLimit } else { Obstacle::Endpoint };
             let _late = gate.pace.late(obstacle);
             if is_shared {
                 return None;
@@ -252,9 +258,18 @@ impl Limits {
         Some(Permit::new(gate, held, Instant::now()))
     }
 
-    /// Waits for a place, a permit, and last for the rate limit: what waited for that is sent at
-    /// once, or the requests would be closer to each other than it allows.
-    async fn in_turn(
+    /// Waits for a permit of its subscription, a place, a permit, and last for the rate limit: what
+    /// waited for that is sent at once, or the requests would be closer to each other than it allows.
+    async fn in_turn(&self, gate: &Gate, slot: u16, own: OwnLimits) -> Option<Held> {
+        let permit = match gate.own_permits.of(own, self.workers()) {
+            Some(permits) => Some(permits.acquire_owned().await.ok()?),
+            None => None,
+        };
+        let held = self.by_rate(gate, slot, own.rate).await?;
+        Some(Held { _own: permit, ..held })
+    }
+
+    async fn by_rate(
         &self,
         gate: &Gate,
         slot: u16,
@@ -264,7 +279,7 @@ impl Limits {
         let _turn = gate.limited_turn.lock().await;
         loop {
             let held = gate.next(slot).await?;
-            let limiter = gate.limiter(self.rate_limit(max_per_second));
+            let limiter = gate.limiters.of(self.rate_limit(max_per_second));
             let Err(not_until) = limiter.check() else { return Some(held) };
             // Others, which have no rate limit, need the permit.
             drop(held);

@@ -12,7 +12,11 @@ async fn enter(
     url: &EndpointUrl,
     max_per_second: Option<NonZeroU32>,
 ) -> Option<Permit> {
-    limits.enter(&limits.gate(url), Lane::Primary, max_per_second).await
+    limits.enter(&limits.gate(url), Lane::Primary, rate(max_per_second)).await
+}
+
+fn rate(rate: Option<NonZeroU32>) -> OwnLimits {
+    OwnLimits { rate, ..OwnLimits::default() }
 }
 
 fn url(text: &str) -> EndpointUrl {
@@ -132,7 +136,7 @@ async fn urls_that_are_not_in_use_are_forgotten() {
 async fn what_waited_for_a_permit_is_not_sent_in_a_burst() {
     let limits = limits(8, Duration::from_secs(1));
     let gate = limits.gate(&url("https://example.com/"));
-    let enter = |max_per_second| limits.enter_in_turn(&gate, 0, max_per_second, false);
+    let enter = |max_per_second| limits.enter_in_turn(&gate, 0, rate(max_per_second), false);
     let stalled = futures_util::future::join_all((0..8).map(|_| enter(None))).await;
     let waiting = futures_util::future::join_all((0..8).map(|_| enter(NonZeroU32::new(20))));
     tokio::pin!(waiting);
@@ -153,10 +157,10 @@ async fn what_waits_in_turn_holds_one_permit_at_most() {
     let (other, gate) = (gate("https://other.example/"), gate("https://example.com/"));
     let mut taken = Vec::new();
     for _ in 0..2 * 512 {
-        taken.push(limits.enter_in_turn(&other, 0, None, false).await);
+        taken.push(limits.enter_in_turn(&other, 0, rate(None), false).await);
     }
-    let first = limits.enter_in_turn(&gate, 1, None, false).await;
-    let waiting = (0..8).map(|_| Box::pin(limits.enter_in_turn(&gate, 1, None, false)));
+    let first = limits.enter_in_turn(&gate, 1, rate(None), false).await;
+    let waiting = (0..8).map(|_| Box::pin(limits.enter_in_turn(&gate, 1, rate(None), false)));
     let mut waiting: Vec<_> = waiting.collect();
     for entering in &mut waiting {
         assert!(futures_util::poll!(entering).is_pending());
@@ -176,7 +180,7 @@ async fn what_comes_from_a_held_queue_is_watched() {
     (0..3).for_each(|_| gate.pace.not_admitted(Obstacle::Endpoint));
     assert!(gate.is_slow(false));
     for _ in 0..5 {
-        let permit = limits.enter_in_turn(&gate, 0, None, false).await.unwrap();
+        let permit = limits.enter_in_turn(&gate, 0, rate(None), false).await.unwrap();
         tokio::time::sleep(Duration::from_millis(20)).await;
         let refused = Outcome::Refused { status: 429, retry_after: None };
         permit.ended(&refused, Duration::from_millis(10));
@@ -193,9 +197,9 @@ async fn what_waits_for_long_in_turn_keeps_its_url_slow() {
     let limits = limits(1, Duration::from_millis(200));
     let gate = limits.gate(&url("https://example.com/"));
     (0..3).for_each(|_| gate.pace.not_admitted(Obstacle::Endpoint));
-    let hung = limits.enter_in_turn(&gate, 0, None, false).await;
-    assert!(limits.enter_in_turn(&gate, 1, None, true).await.is_none());
-    let late = limits.enter_in_turn(&gate, 0, None, false);
+    let hung = limits.enter_in_turn(&gate, 0, rate(None), false).await;
+    assert!(limits.enter_in_turn(&gate, 1, rate(None), true).await.is_none());
+    let late = limits.enter_in_turn(&gate, 0, rate(None), false);
     tokio::pin!(late);
     assert!(timeout(Duration::from_secs(60), &mut late).await.is_err());
     assert!(gate.is_slow(false));
@@ -215,13 +219,13 @@ async fn what_waits_in_turn_for_its_rate_limit_makes_its_url_not_slow() {
     let gate = limits.gate(&url("https://example.com/"));
     let limit = NonZeroU32::new(1);
     for _ in 0..5 {
-        drop(limits.enter(&gate, Lane::Primary, limit).await);
+        drop(limits.enter(&gate, Lane::Primary, rate(limit)).await);
     }
     assert_eq!((gate.is_slow(false), gate.is_slow(true)), (false, true));
-    let waiting = limits.enter_in_turn(&gate, 0, limit, false);
+    let waiting = limits.enter_in_turn(&gate, 0, rate(limit), false);
     assert!(timeout(Duration::from_millis(60), waiting).await.is_err());
     assert_eq!((gate.is_slow(false), gate.is_slow(true)), (false, true));
-    assert!(limits.enter_in_turn(&gate, 0, None, false).await.is_some());
+    assert!(limits.enter_in_turn(&gate, 0, rate(None), false).await.is_some());
 }
 
 /// Goal: subscriptions of one URL with different limits keep both. Method: real time, because the
@@ -238,4 +242,33 @@ async fn each_rate_limit_of_a_url_is_kept() {
         }
     }
     assert!(started.elapsed() >= Duration::from_millis(199), "{:?}", started.elapsed());
+}
+
+/// Goal: a subscription with a concurrency of its own gets no more, and keeps no others from its URL,
+/// neither in the lanes nor in turn. Method: virtual time.
+#[tokio::test(start_paused = true)]
+async fn a_concurrency_of_its_own_holds_one_subscription() {
+    let limits = limits(64, Duration::from_millis(200));
+    let gate = limits.gate(&url("https://a.example/"));
+    let id = "01931f5a-9c4e-7000-8000-000000000001".parse().unwrap();
+    let concurrency = NonZeroU32::new(2).map(|limit| (id, limit));
+    let own = OwnLimits { concurrency, ..OwnLimits::default() };
+    let others = OwnLimits::default();
+
+    let first = limits.enter(&gate, Lane::Primary, own).await.unwrap();
+    let _second = limits.enter_in_turn(&gate, 0, own, false).await.unwrap();
+    let started = Instant::now();
+    for _ in 0..3 {
+        assert!(limits.enter(&gate, Lane::Primary, own).await.is_none());
+    }
+    assert_eq!(started.elapsed(), Duration::from_millis(600), "each waited for its time");
+    assert!(gate.is_slow(true) && !gate.is_slow(false), "it leaves the lanes, others stay");
+    assert!(limits.enter(&gate, Lane::Primary, others).await.is_some());
+
+    let third = Box::pin(limits.enter_in_turn(&gate, 0, own, false));
+    tokio::pin!(third);
+    assert!(futures_util::poll!(&mut third).is_pending());
+    assert!(limits.enter_in_turn(&gate, 0, others, false).await.is_some());
+    drop(first);
+    assert!(third.await.is_some());
 }

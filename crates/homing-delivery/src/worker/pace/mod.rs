@@ -14,8 +14,8 @@
 //! permit wait without being quick, or again and again has no place or permit for a delivery, or
 //! answers 429. It is slow no more when no delivery has waited in its held queue for longer than it
 //! may in a lane, for a while. Deliveries to it leave the lanes for its held queue. So do those with
-//! a rate limit ([`Pace::is_limited`]) while more of them come than it allows; others to the same URL
-//! are not concerned.
+//! limits of their own ([`Pace::is_limited`]) while more of them come than these allow; others to the
+//! same URL are not concerned.
 //!
 //! All times grow where this process gets its turns late ([`lag`]).
 
@@ -46,7 +46,7 @@ use state::{Speed, State};
 pub(super) struct Pace {
     shares: Arc<Shares>,
     is_slow: AtomicBool,
-    /// As `is_slow`, for what has a rate limit.
+    /// As `is_slow`, for what has limits of its own.
     is_limited: AtomicBool,
     /// True if one of them became true and that was not noticed yet.
     is_news: AtomicBool,
@@ -169,7 +169,7 @@ impl Pace {
         Late(self, obstacle)
     }
 
-    /// Notes that a delivery in a lane waits for a rate limit, and that it waits no more when the
+    /// Notes that a delivery in a lane waits for a limit of its own, and that it waits no more when the
     /// guard is dropped.
     pub(super) fn limited(&self) -> Limited<'_> {
         let mut state = self.state.lock();
@@ -181,7 +181,7 @@ impl Pace {
         state.backlog(obstacle).crowded = now;
         let is_slow = match obstacle {
             Obstacle::Endpoint => &self.is_slow,
-            Obstacle::RateLimit => &self.is_limited,
+            Obstacle::OwnLimit => &self.is_limited,
         };
         if !is_slow.swap(true, Relaxed) {
             self.is_news.store(true, Relaxed);
@@ -208,7 +208,7 @@ impl Pace {
         !is_over
     }
 
-    /// True if more comes with a rate limit than that allows.
+    /// True if more comes with limits of its own than these allow.
     pub(super) fn is_limited(&self) -> bool {
         if !self.is_limited.load(Relaxed) {
             return false;
@@ -267,7 +267,7 @@ impl Drop for Late<'_> {
     }
 }
 
-/// A delivery in a lane that waits for a rate limit, until dropped.
+/// A delivery in a lane that waits for a limit of its own, until dropped.
 pub(super) struct Limited<'a>(&'a Pace);
 
 impl Drop for Limited<'_> {

@@ -74,8 +74,8 @@ impl Admissions {
 pub(in crate::worker) enum Obstacle {
     /// The endpoint takes less than what comes for it.
     Endpoint,
-    /// The rate limit of their subscription; others to the same URL are not concerned.
-    RateLimit,
+    /// A limit of their subscription's own; others to the same URL are not concerned.
+    OwnLimit,
 }
 
 /// The deliveries that wait because of one obstacle.
@@ -142,7 +142,7 @@ pub(super) struct State {
     primary: Holding,
     retry: Holding,
     held: Holding,
-    /// Deliveries in lanes that wait for a rate limit.
+    /// Deliveries in lanes that wait for a limit of their own.
     pub(super) limited: usize,
     pub(super) endpoint: Backlog,
     pub(super) rate: Backlog,
@@ -239,7 +239,7 @@ impl State {
     pub(super) fn backlog(&mut self, obstacle: Obstacle) -> &mut Backlog {
         match obstacle {
             Obstacle::Endpoint => &mut self.endpoint,
-            Obstacle::RateLimit => &mut self.rate,
+            Obstacle::OwnLimit => &mut self.rate,
         }
     }
 
@@ -271,7 +271,7 @@ impl State {
         if self.endpoint.crowds(is_slow, now, window) {
             return Some(Obstacle::Endpoint);
         }
-        self.rate.crowds(is_limited, now, window).then_some(Obstacle::RateLimit)
+        self.rate.crowds(is_limited, now, window).then_some(Obstacle::OwnLimit)
     }
 
     /// True if it has taken what came for it for a while, and would do so from the lanes.

@@ -325,8 +325,8 @@ async fn what_has_a_rate_limit_concerns_no_others() {
     tokio::time::sleep(CALM).await;
     assert_eq!(both(), (false, false));
 
-    (0..3).for_each(|_| pace.not_admitted(Obstacle::RateLimit));
-    let late = pace.late(Obstacle::RateLimit);
+    (0..3).for_each(|_| pace.not_admitted(Obstacle::OwnLimit));
+    let late = pace.late(Obstacle::OwnLimit);
     tokio::time::sleep(CALM * 2).await;
     assert_eq!(both(), (false, true));
     drop(late);

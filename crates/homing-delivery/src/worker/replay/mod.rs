@@ -8,7 +8,8 @@
 //!
 //! Live traffic comes first: a step is sent at the rate of the replay at most, only while few
 //! messages wait for workers, and only while the circuits of its endpoints are closed and few
-//! deliveries wait for any of them ([`obstacle`], [`turns`]).
+//! deliveries wait for any of them ([`obstacle`], [`turns`]). Of a replay to all that match, the
+//! deliveries for an endpoint that is down are left out and counted.
 
 mod obstacle;
 mod recipients;
@@ -16,7 +17,7 @@ mod step;
 mod turns;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -35,6 +36,7 @@ use homing_broker::{Outgoing, Route, error::BrokerError};
 use homing_domain::{
     clock,
     replay::{Replay, ReplayProgress, ReplayState},
+    url::EndpointUrl,
 };
 use homing_store::{ReplayClaim, StoreError};
 use homing_telemetry::log_events;
@@ -54,6 +56,8 @@ const AT_ONCE: usize = 16;
 const MAX_SPREAD: Duration = Duration::from_millis(125);
 /// A window that has just ended is read after this time.
 const CLOCK_MARGIN: Duration = Duration::from_secs(1);
+/// Endpoints that a note names at most.
+const NAMED: usize = 3;
 /// Times that a failed write is repeated.
 const MAX_WRITES: u8 = 5;
 /// A publisher may have named the recipients of an event, and the archive may not know them.
@@ -113,6 +117,20 @@ pub(super) async fn run(context: Arc<Context>, stop: CancellationToken) {
     }
 }
 
+/// What is missing of a replay that has left out `urls`; an earlier worker may have left out others.
+fn left_out(urls: &BTreeSet<EndpointUrl>) -> String {
+    let mut note = "endpoints whose circuit was not closed were left out".to_owned();
+    let mut separator = ": ";
+    for url in urls.iter().take(NAMED) {
+        note = note + separator + url.as_str();
+        separator = ", ";
+    }
+    if let Some(others @ 1..) = urls.len().checked_sub(NAMED) {
+        note += &format!(" and {others} more");
+    }
+    note + "; once they are well, begin a replay of this window with the URL"
+}
+
 /// A replay that this worker has claimed.
 struct Running<'a> {
     context: &'a Context,
@@ -127,6 +145,8 @@ struct Running<'a> {
     step_size: StepSize,
     /// Messages in queues when it looked last.
     depths: HashMap<String, u64>,
+    /// Endpoints that are left out while their circuit is not closed.
+    left_out: BTreeSet<EndpointUrl>,
 }
 
 impl<'a> Running<'a> {
@@ -138,8 +158,17 @@ impl<'a> Running<'a> {
         let now = Instant::now();
         let renew_at = now + RENEW_INTERVAL;
         let step_size = StepSize::new(replay.selection.rate.get());
-        let depths = HashMap::new();
-        Self { context, replay, claim, stop, not_before: now, renew_at, step_size, depths }
+        Self {
+            context,
+            replay,
+            claim,
+            stop,
+            not_before: now,
+            renew_at,
+            step_size,
+            depths: HashMap::new(),
+            left_out: BTreeSet::new(),
+        }
     }
 
     fn progress(&mut self) -> &mut ReplayProgress {
@@ -203,8 +232,8 @@ impl<'a> Running<'a> {
         let mut reader = self.context.broker.read_archive(position).await?;
         while position < end {
             self.check_stop()?;
-            let step = self.read(&mut reader, (position, end)).await?;
-            self.wait_for_turn(&step).await?;
+            let mut step = self.read(&mut reader, (position, end)).await?;
+            self.wait_for_turn(&mut step).await?;
             self.check_stop()?;
             position = step.next;
             self.send(step).await?;
@@ -247,19 +276,26 @@ impl<'a> Running<'a> {
     /// Notes what is missing at the end.
     fn note_losses(&mut self) {
         let (selection, progress) = (&self.replay.selection, &mut self.replay.progress);
-        progress.note = if progress.gone > 0 {
-            Some("some events were removed by the broker before they were read".to_owned())
-        } else if progress.sent == 0 && selection.event.is_some() {
-            Some("the event is not in the window, or matches no subscription".to_owned())
-        } else if progress.unreadable > 0 {
-            Some("some messages were no events, or could not be matched or published".to_owned())
-        } else {
-            None
-        };
+        let mut notes = Vec::new();
+        if progress.left_out > 0 {
+            notes.push(left_out(&self.left_out));
+        }
+        if progress.gone > 0 {
+            notes.push("some events were removed by the broker before they were read".to_owned());
+        }
+        if progress.unreadable > 0 {
+            let why = "some messages were no events, or could not be matched or published";
+            notes.push(why.to_owned());
+        }
+        if notes.is_empty() && progress.sent == 0 && selection.event.is_some() {
+            notes.push("the event is not in the window, or matches no subscription".to_owned());
+        }
+        progress.note = (!notes.is_empty()).then(|| notes.join("; "));
     }
 
     /// Publishes the deliveries of a step, and counts them once all are confirmed.
-    async fn send(&mut self, step: Step) -> Result<(), Fault> {
+    async fn send(&mut self, mut step: Step) -> Result<(), Fault> {
+        let copies = step.copies(self.context);
         let (broker, refused) = (&self.context.broker, &AtomicU64::new(0));
         let publish = |(message, route): (Outgoing, Route)| async move {
             match broker.publish_until_confirmed(&message, route).await {
@@ -271,11 +307,10 @@ impl<'a> Running<'a> {
                 published => published,
             }
         };
-        let parts = u32::try_from(step.copies.len().div_ceil(AT_ONCE)).unwrap_or(u32::MAX);
+        let parts = u32::try_from(copies.len().div_ceil(AT_ONCE)).unwrap_or(u32::MAX);
         let spread = (self.at_rate(step.deliveries) / 2).min(MAX_SPREAD);
         let publishing = async {
-            let (mut copies, mut next) =
-                (stream::iter(step.copies).chunks(AT_ONCE), Instant::now());
+            let (mut copies, mut next) = (stream::iter(copies).chunks(AT_ONCE), Instant::now());
             while let Some(part) = copies.next().await {
                 sleep_until(next).await;
                 next += spread / parts.max(1);
@@ -294,6 +329,7 @@ impl<'a> Running<'a> {
         progress.unreadable =
             progress.unreadable.saturating_add(step.unreadable).saturating_add(refused);
         progress.gone = progress.gone.saturating_add(step.gone);
+        progress.left_out = progress.left_out.saturating_add(step.left_out);
         Ok(())
     }
 

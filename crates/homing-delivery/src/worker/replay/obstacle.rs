@@ -5,9 +5,9 @@
 //! queue, or taken from that; or, where it has none, in the shared one and in the throttle queues.
 //! Of other workers, this one knows nothing but their number: they have as many as it has itself.
 
-use std::{collections::HashSet, fmt, sync::atomic::Ordering, time::Duration};
+use std::{fmt, sync::atomic::Ordering, time::Duration};
 
-use super::{Fault, Running};
+use super::{Fault, Running, Step};
 use homing_broker::{
     consume::Lane,
     topology::{ShardPart, THROTTLE_WAITS},
@@ -59,11 +59,9 @@ impl fmt::Display for Obstacle {
             Self::Endpoint(url, Refusal::CircuitOpen) => {
                 write!(f, "waits for {url}: its circuit is open")
             }
-            Self::Endpoint(url, Refusal::CircuitFrozen) => write!(
-                f,
-                "waits for {url}: its circuit is frozen; `homing endpoints enable` it, or begin a \
-                 replay for other subscriptions"
-            ),
+            Self::Endpoint(url, Refusal::CircuitFrozen) => {
+                write!(f, "waits for {url}: its circuit is frozen; `homing endpoints enable` it")
+            }
             Self::Endpoint(url, Refusal::Behind(waiting)) => {
                 write!(f, "waits for {url}, for which {waiting} deliveries wait already")
             }
@@ -72,11 +70,17 @@ impl fmt::Display for Obstacle {
 }
 
 impl Running<'_> {
-    /// Finds what keeps a step for `urls` from being sent.
+    /// Finds what keeps a step from being sent. A replay to all that match leaves out endpoints that
+    /// are frozen, and once it has waited for long, those whose circuit is open.
     pub(super) async fn obstacle(
         &mut self,
-        urls: &HashSet<EndpointUrl>,
+        step: &mut Step,
+        has_waited: bool,
     ) -> Result<Option<Obstacle>, Fault> {
+        self.leave_out(step, has_waited);
+        if step.deliveries == 0 {
+            return Ok(None);
+        }
         if !self.context.may_replay.load(Ordering::Relaxed) {
             return Ok(Some(Obstacle::FormerWorker));
         }
@@ -96,19 +100,43 @@ impl Running<'_> {
             return Ok(Some(Obstacle::Messages(waiting)));
         }
         let mut others = None;
-        for url in urls {
-            let state = self.context.circuits.state(url);
-            let refusal = match state.admission(clock::now().minus(PROBE_PATIENCE)) {
-                Admission::Refuse(Some(_)) => Some(Refusal::CircuitOpen),
-                Admission::Refuse(None) => Some(Refusal::CircuitFrozen),
-                // The step has its probe, as nothing else does.
-                Admission::Probe | Admission::Pass => self.behind(url, &mut others).await?,
+        for url in step.urls() {
+            let refusal = match self.circuit(url) {
+                Some(refusal) => Some(refusal),
+                None => self.behind(url, &mut others).await?,
             };
             if let Some(refusal) = refusal {
                 return Ok(Some(Obstacle::Endpoint(url.clone(), refusal)));
             }
         }
         Ok(None)
+    }
+
+    fn leave_out(&mut self, step: &mut Step, has_waited: bool) {
+        if self.replay.selection.is_for_some() {
+            return;
+        }
+        let is_left_out = |url: &&EndpointUrl| match self.circuit(url) {
+            Some(Refusal::CircuitFrozen) => true,
+            Some(_) => has_waited || self.left_out.contains(*url),
+            None => false,
+        };
+        let urls: Vec<_> = step.urls().into_iter().filter(is_left_out).cloned().collect();
+        for url in urls {
+            step.leave_out(&url);
+            self.left_out.insert(url);
+        }
+    }
+
+    /// The reason why the circuit of an endpoint lets nothing pass.
+    fn circuit(&self, url: &EndpointUrl) -> Option<Refusal> {
+        let state = self.context.circuits.state(url);
+        match state.admission(clock::now().minus(PROBE_PATIENCE)) {
+            Admission::Refuse(Some(_)) => Some(Refusal::CircuitOpen),
+            Admission::Refuse(None) => Some(Refusal::CircuitFrozen),
+            // The step has its probe, as nothing else does.
+            Admission::Probe | Admission::Pass => None,
+        }
     }
 
     /// Counts what waits for an endpoint; `others` is what waits for all that have no held queue,

@@ -8,6 +8,13 @@ use crate::worker::{
 use homing_broker::{Message, Recipients};
 use homing_domain::{id::SubscriptionId, url::EndpointUrl};
 
+/// A subscription that gets an event.
+pub(super) struct Recipient {
+    pub(super) matched: Match,
+    /// Its endpoint; of a subscription that cannot be read, it is not known.
+    pub(super) url: Option<EndpointUrl>,
+}
+
 impl Running<'_> {
     /// Fails if none of those who were chosen exists.
     pub(super) async fn check_chosen(&self) -> Result<(), Fault> {
@@ -69,17 +76,18 @@ impl Running<'_> {
         }
     }
 
-    /// The endpoints of those who get an event; one that cannot be read has none that is known.
-    pub(super) fn urls(&self, matches: &[Match]) -> Vec<EndpointUrl> {
-        let Some(index) = self.context.subscriptions.latest().index() else { return Vec::new() };
-        let url = |one: &Match| {
-            let (Match::Matched(id) | Match::Unreadable(id) | Match::Undecided(id, _)) = one;
-            match index.get(*id) {
+    /// Those who get an event, with their endpoints.
+    pub(super) fn recipients(&self, matches: Vec<Match>) -> Vec<Recipient> {
+        let index = self.context.subscriptions.latest().index();
+        let recipient = |matched: Match| {
+            let (Match::Matched(id) | Match::Unreadable(id) | Match::Undecided(id, _)) = &matched;
+            let url = match index.as_ref().and_then(|index| index.get(*id)) {
                 Some(Entry::Sound(subscription)) => Some(subscription.spec.url.clone()),
                 Some(Entry::Unreadable(_)) | None => None,
-            }
+            };
+            Recipient { matched, url }
         };
-        matches.iter().filter_map(url).collect()
+        matches.into_iter().map(recipient).collect()
     }
 
     /// All who were chosen, whatever they want.

@@ -4,8 +4,8 @@ use std::{collections::HashSet, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Fault, Running};
-use crate::worker::{intake, matching::Match};
+use super::{Fault, Running, recipients::Recipient};
+use crate::worker::{Context, intake, matching::Match};
 use homing_broker::{Message, Outgoing, Route, archive::ArchiveReader};
 use homing_domain::{delivery::Progress, url::EndpointUrl};
 
@@ -19,17 +19,49 @@ const MAX_READING: Duration = Duration::from_secs(1);
 /// The events of one step, and their deliveries.
 #[derive(Default)]
 pub(super) struct Step {
-    pub(super) copies: Vec<(Outgoing, Route)>,
-    /// The endpoints that get them.
-    pub(super) urls: HashSet<EndpointUrl>,
+    events: Vec<(Message, Vec<Recipient>)>,
     pub(super) deliveries: u64,
     bytes: usize,
-    events: usize,
     pub(super) read: u64,
     pub(super) unreadable: u64,
     pub(super) gone: u64,
+    /// Deliveries for endpoints that are left out.
+    pub(super) left_out: u64,
     /// The position behind it.
     pub(super) next: u64,
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+impl Step {
+    /// The endpoints that get its deliveries.
+    pub(super) fn urls(&self) -> HashSet<&EndpointUrl> {
+        let recipients = self.events.iter().flat_map(|(_, recipients)| recipients);
+        recipients.filter_map(|recipient| recipient.url.as_ref()).collect()
+    }
+
+    /// Removes the deliveries for an endpoint, and counts them.
+    pub(super) fn leave_out(&mut self, url: &EndpointUrl) {
+        for (_, recipients) in &mut self.events {
+            let before = recipients.len();
+            recipients.retain(|recipient| recipient.url.as_ref() != Some(url));
+            let removed = count(before.saturating_sub(recipients.len()));
+            self.left_out = self.left_out.saturating_add(removed);
+            self.deliveries = self.deliveries.saturating_sub(removed);
+        }
+    }
+
+    /// The messages that carry its deliveries.
+    pub(super) fn copies(&mut self, context: &Context) -> Vec<(Outgoing, Route)> {
+        let events = std::mem::take(&mut self.events).into_iter();
+        let copies = events.flat_map(|(message, recipients)| {
+            let matches = recipients.into_iter().map(|recipient| recipient.matched).collect();
+            intake::copies(context, &message, matches)
+        });
+        copies.collect()
+    }
 }
 
 impl Running<'_> {
@@ -44,7 +76,7 @@ impl Running<'_> {
         let until = Instant::now() + MAX_READING;
         let mut step = Step { next: position, ..Step::default() };
         while step.next < end
-            && step.events < MAX_STEP
+            && step.events.len() < MAX_STEP
             && step.deliveries < most
             && step.bytes < MAX_STEP_BYTES
             && Instant::now() < until
@@ -94,18 +126,17 @@ impl Running<'_> {
         let all = matches.len();
         // They were parked when the event was new.
         matches.retain(|one| !matches!(one, Match::Undecided(..)));
-        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        let deliveries = count(matches.len());
         let undecided = count(all.saturating_sub(matches.len()));
+        step.unreadable = step.unreadable.saturating_add(undecided);
+        if matches.is_empty() {
+            return;
+        }
         // As after a replay of what was parked, and distinct from other replays of the event.
         let replay = Some(self.replay.id);
         message.progress = Progress { replays: 1, replay, ..Progress::default() };
         message.parked = None;
-        step.urls.extend(self.urls(&matches));
-        step.copies.extend(intake::copies(self.context, &message, matches));
-        step.deliveries = step.deliveries.saturating_add(deliveries);
-        step.unreadable = step.unreadable.saturating_add(undecided);
-        step.events = step.events.saturating_add(usize::from(deliveries > 0));
+        step.deliveries = step.deliveries.saturating_add(count(matches.len()));
         step.bytes = step.bytes.saturating_add(message.event.body.len());
+        step.events.push((message, self.recipients(matches)));
     }
 }

@@ -56,17 +56,13 @@ impl StepSize {
 
 impl Running<'_> {
     /// Waits until the rate allows the step, and until nothing keeps it from being sent.
-    pub(super) async fn wait_for_turn(&mut self, step: &Step) -> Result<(), Fault> {
-        if step.deliveries == 0 {
-            self.progress().note = None;
-            return Ok(());
-        }
-        while Instant::now() < self.not_before {
+    pub(super) async fn wait_for_turn(&mut self, step: &mut Step) -> Result<(), Fault> {
+        while step.deliveries > 0 && Instant::now() < self.not_before {
             let pause = self.not_before.saturating_duration_since(Instant::now());
             self.pause(pause.min(RENEW_INTERVAL)).await?;
         }
         let (begun, mut waits_since) = (Instant::now(), None);
-        while let Some(obstacle) = self.obstacle(&step.urls).await? {
+        while let Some(obstacle) = self.obstacle(step, begun.elapsed() >= LONGEST_TURN).await? {
             let why = obstacle.to_string();
             if begun.elapsed() >= LONGEST_TURN {
                 return Err(Fault::Behind(why));
@@ -81,10 +77,13 @@ impl Running<'_> {
             self.pause(pause).await?;
         }
         self.progress().note = None;
+        if step.deliveries == 0 {
+            return Ok(());
+        }
         let waited = waits_since.map_or(Duration::ZERO, |since: Instant| since.elapsed());
         self.step_size.waited(waited);
         // Until it is seen what becomes of those for slow endpoints.
-        let is_slow = step.urls.iter().any(|url| self.context.slots.of(url).is_some());
+        let is_slow = step.urls().iter().any(|url| self.context.slots.of(url).is_some());
         let settling = if is_slow { LOOK_INTERVAL } else { Duration::ZERO };
         self.not_before = Instant::now() + self.at_rate(step.deliveries).max(settling);
         Ok(())

@@ -66,6 +66,16 @@ pub struct Draft {
     #[serde(default)]
     #[schema(minimum = 1, maximum = 1_000_000)]
     pub rate_limit: Option<u32>,
+    /// Deadline of one attempt, connecting included, in place of `endpoint.deadline`: `30s`, `1m`;
+    /// more than `endpoint.connect_deadline`, and a minute at most.
+    #[serde(default)]
+    #[schema(pattern = "^([5-9]|[1-5][0-9]|60)s$", example = "30s")]
+    pub deadline: Option<String>,
+    /// Requests at a time that the endpoint gets for this subscription, from all workers together;
+    /// each worker makes one at least. 1 to 10,000.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 10_000)]
+    pub max_concurrency: Option<u32>,
     /// A note for operators.
     #[serde(default)]
     pub description: Option<String>,
@@ -75,7 +85,9 @@ pub struct Draft {
 }
 
 /// The problem with one field of a draft.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, utoipa::ToSchema)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[error("`{field}`: {message}")]
 pub struct FieldError {
     /// The path of the field, `filters[0].comparison`.
@@ -118,7 +130,6 @@ const MAX_TOPICS: usize = 100;
 pub const MAX_SECRETS: usize = 10;
 const MAX_HEADERS: usize = 20;
 const MAX_HEADER_BYTES: usize = 1_024;
-const MAX_RATE_LIMIT: u32 = 1_000_000;
 const MAX_DESCRIPTION_CHARS: usize = 1_000;
 
 impl Draft {
@@ -138,6 +149,8 @@ impl Draft {
             headers: BTreeMap::new(),
             schedule: None,
             rate_limit: None,
+            deadline: None,
+            max_concurrency: None,
             description: None,
             workfront: None,
         }
@@ -167,6 +180,8 @@ impl Draft {
         let headers = wrong.take_all(self.headers());
         let schedule = wrong.take(self.schedule(schedules));
         let rate_limit = wrong.take(self.rate_limit());
+        let deadline = wrong.take(self.deadline());
+        let max_concurrency = wrong.take(self.max_concurrency());
         let description = wrong.take(self.description());
         let whole = || {
             Some(SubscriptionSpec {
@@ -180,6 +195,8 @@ impl Draft {
                 headers: headers?,
                 schedule: schedule?,
                 rate_limit: rate_limit?,
+                deadline: deadline?,
+                max_concurrency: max_concurrency?,
                 description: description?,
                 workfront: self.workfront.clone(),
             })
@@ -293,14 +310,6 @@ impl Draft {
         }
     }
 
-    fn rate_limit(&self) -> Result<Option<NonZeroU32>, FieldError> {
-        let Some(per_second) = self.rate_limit else { return Ok(None) };
-        NonZeroU32::new(per_second)
-            .filter(|per_second| per_second.get() <= MAX_RATE_LIMIT)
-            .map(Some)
-            .ok_or_else(|| FieldError::new("rate_limit", format!("between 1 and {MAX_RATE_LIMIT}")))
-    }
-
     fn description(&self) -> Result<Option<String>, FieldError> {
         match &self.description {
             Some(text) if text.chars().count() > MAX_DESCRIPTION_CHARS => Err(FieldError::new(
@@ -332,6 +341,8 @@ impl From<&SubscriptionSpec> for Draft {
             headers: spec.headers.clone(),
             schedule: spec.schedule.clone(),
             rate_limit: spec.rate_limit.map(NonZeroU32::get),
+            deadline: spec.deadline.map(Self::written_deadline),
+            max_concurrency: spec.max_concurrency.map(NonZeroU32::get),
             description: spec.description.clone(),
             workfront: spec.workfront.clone(),
         }

@@ -1,5 +1,7 @@
 //! `homing attempts`
 
+mod follow;
+
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::{
@@ -9,18 +11,21 @@ use super::{
     payload,
     range::{Of, Period, Records},
     table::Rows,
+    target::{Needs, Target},
     words,
 };
 use crate::history::{PageView, RecordView};
 use homing_domain::{
     clock,
     record::{Classes, RecordId},
+    status_range::StatusRange,
 };
 use homing_store::{RecordFilter, RecordPage};
 
 const EXAMPLES: &str = "\
 Examples:
   homing attempts --outcome failed --since 1h
+  homing attempts --follow --outcome failed
   homing attempts --url https://example.com/hook --status 503
   homing attempts --event o-7 --json | jq -r '.attempts[].response'
   homing attempts 01a1fe88-5faa-7421-b640-95b7b0fc9977
@@ -32,8 +37,18 @@ delivery that is held, or was parked without an attempt, is listed as not_attemp
 `homing explain EVENT` shows the timeline of one event. The ids of attempts are in `--json` and in
 `homing explain EVENT --payload`.";
 
-const FILTERS: [&str; 9] =
-    ["event", "delivery", "subscription", "url", "outcome", "status", "since", "until", "after"];
+const FILTERS: [&str; 10] = [
+    "event",
+    "delivery",
+    "subscription",
+    "url",
+    "outcome",
+    "status",
+    "since",
+    "until",
+    "after",
+    "follow",
+];
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -47,13 +62,16 @@ pub(super) struct Arguments {
     #[arg(long, value_parser = PossibleValuesParser::new(Classes::names())
         .try_map(|word| word.parse::<Classes>()))]
     outcome: Option<Classes>,
-    /// Answered with this HTTP status
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(100..=999))]
-    status: Option<u16>,
+    /// Answered with this HTTP status, or one of this class: 503, or 5xx
+    #[arg(long, value_name = "STATUS")]
+    status: Option<StatusRange>,
     #[command(flatten)]
     begun: Period,
     #[command(flatten)]
     page: Records,
+    /// Go on with attempts as they are made, oldest first, until interrupted; with --json a line each
+    #[arg(long, short, conflicts_with_all = ["until", "after", "limit"])]
+    follow: bool,
 }
 
 impl Arguments {
@@ -82,9 +100,12 @@ pub(super) async fn run(
         return show(globals, id, output).await;
     }
     let page = arguments.page()?;
-    let view = globals
-        .with_history(async |history| history.page(&page).await.map_err(Failure::Store))
-        .await?;
+    if arguments.follow {
+        let follow = async |target: Target<'_>| follow::run(target, page, output).await;
+        return globals.with_target(Needs::Passive, follow).await;
+    }
+    let view =
+        globals.with_target(Needs::Passive, async |target| target.attempts(&page).await).await?;
     if output.json {
         output.document(&view)?;
     } else {
@@ -95,9 +116,8 @@ pub(super) async fn run(
 
 /// Shows one attempt. Exit code 1: the log has no such attempt.
 async fn show(globals: &Globals, id: RecordId, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let found = globals
-        .with_history(async |history| history.attempt(id).await.map_err(Failure::Store))
-        .await?;
+    let found =
+        globals.with_target(Needs::Passive, async |target| target.attempt(id).await).await?;
     let Some(attempt) = found else {
         output.notice(format_args!("the log has no attempt {id}"));
         return Ok(Exit::Failed);

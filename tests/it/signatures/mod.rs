@@ -1,5 +1,6 @@
-//! Receivers verify signatures: with the official libraries of Standard Webhooks, and those of `v1a`
-//! with the functions that `docs/endpoints.md` shows.
+//! Receivers verify signatures with the functions that `docs/verify.md` shows, in four languages.
+
+mod compiled;
 
 use std::{path::PathBuf, process::Stdio};
 
@@ -11,6 +12,7 @@ use homing_domain::{
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, process::Command};
 
+use self::compiled::Compiled;
 use crate::support::{
     PATIENCE,
     broker::Raw,
@@ -20,15 +22,14 @@ use crate::support::{
 };
 
 /// The documentation for receivers.
-const DOCUMENT: &str = include_str!("../../docs/endpoints.md");
+const DOCUMENT: &str = include_str!("../../../docs/verify.md");
 
 /// Reads a request from standard input; writes which of the keys and which secret accept it.
 const NODE: &str = "
-const { Webhook } = require('standardwebhooks');
 const request = JSON.parse(require('node:fs').readFileSync(0, 'utf8'));
 const body = Buffer.from(request.body);
 const official = (secret) => {
-  try { new Webhook(secret).verify(request.body, request.headers); return true; } catch { return false; }
+  try { verified(request.headers, request.body, secret); return true; } catch { return false; }
 };
 console.log(JSON.stringify({
   keys: request.keys.map((key) => isGenuine(request.headers, body, [key])),
@@ -40,13 +41,12 @@ console.log(JSON.stringify({
 /// The same.
 const PYTHON: &str = "
 import json, sys
-from standardwebhooks import Webhook
 request = json.load(sys.stdin)
 headers, body, keys = request['headers'], request['body'].encode(), request['keys']
 
 def official(secret):
     try:
-        Webhook(secret).verify(body, headers)
+        verified(headers, body, secret)
         return True
     except Exception:
         return False
@@ -58,11 +58,16 @@ print(json.dumps({
 }))
 ";
 
-/// The function that the document shows in this language.
-fn documented(language: &str) -> &'static str {
-    let begin = format!("\n```{language}\n");
-    let block = DOCUMENT.split_once(&begin).expect("the document shows it").1;
-    block.split_once("\n```").expect("the block ends").0
+/// The functions that the document shows in this language.
+fn documented(language: &str) -> String {
+    let begin = format!("\n```{language} ");
+    let blocks = DOCUMENT.split(&begin).skip(1).map(|block| {
+        let (_info, text) = block.split_once('\n').expect("the fence ends");
+        text.split_once("\n```").expect("the block ends").0
+    });
+    let blocks: Vec<_> = blocks.collect();
+    assert_eq!(blocks.len(), 2, "`v1` and `v1a` in {language}");
+    blocks.join("\n")
 }
 
 /// Which keys and secrets accept a request, in the opinion of a receiver in each language.
@@ -73,7 +78,8 @@ struct Opinion {
     secrets: Vec<bool>,
 }
 
-async fn opinion(mut receiver: Command, request: &Value) -> Opinion {
+/// The output of a receiver that reads `input`.
+async fn said(mut receiver: Command, input: &str) -> String {
     let mut running = receiver
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -81,37 +87,25 @@ async fn opinion(mut receiver: Command, request: &Value) -> Opinion {
         .kill_on_drop(true)
         .spawn()
         .expect("it starts (tests/setup)");
-    let mut input = running.stdin.take().expect("it is piped");
-    input.write_all(request.to_string().as_bytes()).await.expect("it reads");
-    drop(input);
+    let mut standard_input = running.stdin.take().expect("it is piped");
+    standard_input.write_all(input.as_bytes()).await.expect("it reads");
+    drop(standard_input);
     let ended = tokio::time::timeout(PATIENCE, running.wait_with_output()).await;
     let output = ended.expect("in time").expect("it ends");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
-    let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+async fn opinion(receiver: Command, request: &Value) -> Opinion {
+    let said = said(receiver, &request.to_string()).await;
+    let said: Value = serde_json::from_str(&said).expect("JSON");
     let list = |name: &str| {
         let list = said.get(name).and_then(Value::as_array).expect("a list");
         list.iter().map(|one| one.as_bool().expect("yes or no")).collect()
     };
     let all = said.get("all").and_then(Value::as_bool).expect("yes or no");
     Opinion { keys: list("keys"), all, secrets: list("secrets") }
-}
-
-/// Both receivers have the same opinion.
-async fn accepted(request: &Recorded, body: &str, keys: &[&str], secrets: &[&str]) -> Opinion {
-    let headers = ["webhook-id", "webhook-timestamp", "webhook-signature"]
-        .map(|name| (name.to_owned(), Value::from(request.header(name).expect("it is sent"))));
-    let headers = serde_json::Map::from_iter(headers);
-    let request = json!({ "headers": headers, "body": body, "keys": keys, "secrets": secrets });
-    let mut node = Command::new("node");
-    node.args(["-e", &format!("{}\n{NODE}", documented("js"))]);
-    node.env("NODE_PATH", clients().join("node_modules"));
-    let python: PathBuf = clients().join("venv/bin/python");
-    let mut python = Command::new(python);
-    python.args(["-c", &format!("{}\n{PYTHON}", documented("python"))]);
-    let (one, other) = tokio::join!(opinion(node, &request), opinion(python, &request));
-    assert_eq!((&one.keys, one.all, &one.secrets), (&other.keys, other.all, &other.secrets));
-    one
 }
 
 fn public_key(created: &Created) -> String {
@@ -122,13 +116,40 @@ fn public_key(created: &Created) -> String {
 struct Scene {
     installation: Installation,
     receiver: Receiver,
+    compiled: Compiled,
 }
 
 impl Scene {
     async fn set() -> Self {
         let (installation, receiver) =
             (Installation::new(&[50]).await, Receiver::accepting().await);
-        Self { installation, receiver }
+        Self { installation, receiver, compiled: Compiled::build().await }
+    }
+
+    /// All receivers have the same opinion.
+    async fn accepted(
+        &self,
+        request: &Recorded,
+        body: &str,
+        keys: &[&str],
+        secrets: &[&str],
+    ) -> Opinion {
+        let compiled = self.compiled.opinions(request, body, &[keys, secrets].concat()).await;
+        let headers = ["webhook-id", "webhook-timestamp", "webhook-signature"]
+            .map(|name| (name.to_owned(), Value::from(request.header(name).expect("it is sent"))));
+        let headers = serde_json::Map::from_iter(headers);
+        let request = json!({ "headers": headers, "body": body, "keys": keys, "secrets": secrets });
+        let mut node = Command::new("node");
+        node.args(["-e", &format!("{}\n{NODE}", documented("js"))]);
+        node.env("NODE_PATH", clients().join("node_modules"));
+        let python: PathBuf = clients().join("venv/bin/python");
+        let mut python = Command::new(python);
+        python.args(["-c", &format!("{}\n{PYTHON}", documented("python"))]);
+        let (one, other) = tokio::join!(opinion(node, &request), opinion(python, &request));
+        assert_eq!((&one.keys, one.all, &one.secrets), (&other.keys, other.all, &other.secrets));
+        let both = [&one.keys[..], &one.secrets[..]].concat();
+        assert_eq!(compiled, [both.clone(), both], "Go and Java");
+        one
     }
 
     async fn subscribe(&self, scheme: SignatureScheme) -> Created {
@@ -165,23 +186,23 @@ async fn the_public_key_alone_verifies_and_a_rotation_overlaps() {
     let request = scene.deliver(1).await;
     let stranger = SigningSecret::new(SignatureScheme::V1a, [9; 32]).expect("a key pair");
     let stranger = stranger.public_key().expect("it has one");
-    let said = accepted(&request, BODY, &[&stranger, &old], &[]).await;
+    let said = scene.accepted(&request, BODY, &[&stranger, &old], &[]).await;
     assert_eq!((said.keys, said.all), (vec![false, true], true));
-    let forged = accepted(&request, "{\"größe\": 2.50}", &[&old], &[]).await;
+    let forged = scene.accepted(&request, "{\"größe\": 2.50}", &[&old], &[]).await;
     assert!(!forged.all);
 
     let rotated = scene.rotate(created.subscription.id, None).await;
     let new = public_key(&rotated);
     assert_ne!(new, old);
     let request = scene.deliver(2).await;
-    assert_eq!(accepted(&request, BODY, &[&new, &old], &[]).await.keys, [true, true]);
+    assert_eq!(scene.accepted(&request, BODY, &[&new, &old], &[]).await.keys, [true, true]);
 
     let expired = std::time::Duration::ZERO;
     let registry = &scene.installation.parts.registry;
     let last = registry.rotate_secret(created.subscription.id, expired, None).await;
     let last = public_key(&last.expect("it is there"));
     let request = scene.deliver(3).await;
-    let said = accepted(&request, BODY, &[&last, &new, &old], &[]).await;
+    let said = scene.accepted(&request, BODY, &[&last, &new, &old], &[]).await;
     assert_eq!(said.keys, [true, false, false], "an overlap that has ended");
 }
 
@@ -200,7 +221,7 @@ async fn official_libraries_accept_a_request_that_is_signed_in_both_schemes() {
 
     let request = scene.deliver(1).await;
     let other = SigningSecret::from_bytes(vec![9; 24]).expect("a secret").reveal();
-    let said = accepted(&request, BODY, &[&key], &[&other, &secret]).await;
+    let said = scene.accepted(&request, BODY, &[&key], &[&other, &secret]).await;
     assert_eq!((said.keys, said.secrets), (vec![true], vec![false, true]));
     let header = request.header("webhook-signature").expect("it is signed");
     let schemes: Vec<_> = header.split(' ').filter_map(|one| one.split(',').next()).collect();

@@ -1,0 +1,137 @@
+//! The limits of one subscription, within those of its URL: requests per second, and at a time.
+//!
+//! All workers share them: each takes its part, evenly spaced, and makes one request at a time at
+//! least.
+
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use homing_domain::{id::SubscriptionId, subscription::Subscription};
+
+/// The most rate limits of one URL that are kept at a time.
+const MAX_LIMITS: usize = 64;
+
+/// Semaphores of one URL above which those that are not in use are dropped.
+const MAX_UNUSED: usize = 64;
+
+/// The limits of one subscription.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::worker) struct OwnLimits {
+    /// Requests per second.
+    pub(in crate::worker) rate: Option<NonZeroU32>,
+    /// Requests at a time.
+    pub(in crate::worker) concurrency: Option<(SubscriptionId, NonZeroU32)>,
+}
+
+impl OwnLimits {
+    pub(in crate::worker) fn of(subscription: &Subscription) -> Self {
+        let spec = &subscription.spec;
+        let concurrency = spec.max_concurrency.map(|limit| (subscription.id, limit));
+        Self { rate: spec.rate_limit, concurrency }
+    }
+
+    /// True if there is one.
+    pub(in crate::worker) fn are_any(self) -> bool {
+        self.rate.is_some() || self.concurrency.is_some()
+    }
+}
+
+/// A rate limit, and the number of workers that share it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct RateLimit {
+    pub(super) max_per_second: NonZeroU32,
+    pub(super) workers: u32,
+}
+
+impl RateLimit {
+    /// Between two requests of one worker.
+    pub(super) fn period(self) -> Duration {
+        let period = Duration::from_secs(1).saturating_mul(self.workers);
+        (period / self.max_per_second.get()).max(Duration::from_nanos(1))
+    }
+
+    /// One worker's share, evenly spaced: endpoints with limits refuse bursts.
+    pub(super) fn limiter(self) -> DefaultDirectRateLimiter {
+        let quota = Quota::with_period(self.period());
+        RateLimiter::direct(quota.unwrap_or(Quota::per_second(self.max_per_second)))
+    }
+}
+
+/// Limiters of the starts of requests to one URL, by their limits: subscriptions may have different
+/// ones.
+#[derive(Default)]
+pub(super) struct Limiters(Mutex<HashMap<RateLimit, Arc<DefaultDirectRateLimiter>>>);
+
+impl Limiters {
+    /// The limiter of `limit`, with which others of that number of workers are kept.
+    pub(super) fn of(&self, limit: RateLimit) -> Arc<DefaultDirectRateLimiter> {
+        let mut limiters = self.0.lock();
+        limiters.retain(|other, _| other.workers == limit.workers);
+        if limiters.len() >= MAX_LIMITS && !limiters.contains_key(&limit) {
+            limiters.clear();
+        }
+        Arc::clone(limiters.entry(limit).or_insert_with(|| Arc::new(limit.limiter())))
+    }
+}
+
+/// Permits of the subscriptions of one URL that have a concurrency of their own.
+#[derive(Default)]
+pub(super) struct Semaphores(Mutex<HashMap<SubscriptionId, (usize, Arc<Semaphore>)>>);
+
+impl Semaphores {
+    /// The permits of a subscription with the limits `own`, of which this worker, one of `workers`,
+    /// has its part; `None`: it has no concurrency of its own.
+    ///
+    /// When the limit changes, or the number of workers, new permits replace the former ones, which
+    /// requests that are under way still have.
+    pub(super) fn of(&self, own: OwnLimits, workers: u32) -> Option<Arc<Semaphore>> {
+        let (subscription, limit) = own.concurrency?;
+        let share = (limit.get() / workers.max(1)).max(1);
+        let share = usize::try_from(share).unwrap_or(usize::MAX);
+        let mut kept = self.0.lock();
+        if kept.len() >= MAX_UNUSED && !kept.contains_key(&subscription) {
+            kept.retain(|_, (_, permits)| Arc::strong_count(permits) > 1);
+        }
+        let new = || (share, Arc::new(Semaphore::new(share)));
+        let (present, permits) = kept.entry(subscription).or_insert_with(new);
+        if *present != share {
+            (*present, *permits) = new();
+        }
+        Some(Arc::clone(permits))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limited(subscription: u8, limit: u32) -> OwnLimits {
+        let id = format!("01931f5a-9c4e-7000-8000-0000000000{subscription:02}");
+        let concurrency = (id.parse().unwrap(), NonZeroU32::new(limit).unwrap());
+        OwnLimits { concurrency: Some(concurrency), ..OwnLimits::default() }
+    }
+
+    #[test]
+    fn each_worker_has_its_part_and_one_at_least() {
+        let permits = |limit, workers| {
+            let all = Semaphores::default();
+            all.of(limited(1, limit), workers).unwrap().available_permits()
+        };
+        assert_eq!([permits(8, 1), permits(8, 3), permits(2, 4)], [8, 2, 1]);
+        assert!(Semaphores::default().of(OwnLimits::default(), 1).is_none());
+    }
+
+    #[test]
+    fn subscriptions_of_one_url_have_permits_of_their_own() {
+        let all = Semaphores::default();
+        let one = all.of(limited(1, 1), 1).unwrap();
+        let _taken = Arc::clone(&one).try_acquire_owned().unwrap();
+        assert!(all.of(limited(1, 1), 1).unwrap().try_acquire().is_err());
+        assert!(all.of(limited(2, 1), 1).unwrap().try_acquire().is_ok());
+        // A change of the limit.
+        assert!(all.of(limited(1, 2), 1).unwrap().try_acquire().is_ok());
+    }
+}
