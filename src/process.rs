@@ -32,6 +32,10 @@ use homing_domain::settings::SettingsError;
 use homing_domain::{api_token::ApiToken, report::Chain};
 use homing_store::Store;
 
+/// A delivery waits for an OAuth 2.0 token for this long, and then in a throttle queue: a slow token
+/// endpoint takes no place of a lane from others.
+const TOKEN_WAIT: Duration = Duration::from_secs(1);
+
 /// A role of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
@@ -59,6 +63,7 @@ pub async fn run(
     let services = Services::open(settings).await?;
     let (tracer, sender) = traces(&services.settings)?.unzip();
     let endpoints = Endpoints::new(&services.settings.endpoint).map_err(StartError::Endpoints)?;
+    let endpoints = endpoints.with_token_store(Arc::clone(&services.store));
     let webhooks = || webhooks(&services, endpoints.clone(), tracer);
     let pool = roles.contains(&Role::Worker).then(webhooks).transpose()?;
     let sources = roles.contains(&Role::Source).then(|| sources(&services, stop.clone()));
@@ -121,7 +126,8 @@ fn webhooks(
 ) -> Result<Pool, StartError> {
     let endpoints = endpoints
         .with_payloads(services.settings.attempts.payload_rule())
-        .with_max_message(services.settings.worker.max_event_bytes);
+        .with_max_message(services.settings.worker.max_event_bytes)
+        .with_token_wait(TOKEN_WAIT);
     pool(services, tracer, Arc::new(Webhooks(endpoints)))
 }
 

@@ -132,6 +132,8 @@ fn short_help_is_a_line_per_flag() {
           --header <NAME: VALUE>       Sent with every request; may be repeated
           --schedule <NAME>            The schedule of its retries; see `homing schedule --all`
           --rate-limit <NUMBER>        Requests per second that the endpoint takes from all workers
+          --deadline <TIME>            Deadline of one attempt, a minute at most: 30s
+          --max-concurrency <NUMBER>   Requests at a time, from all workers
           --description <TEXT>         A note for operators
           --unsigned                   Do not sign requests
           --secret-file <FILE>         A file with signing secrets (whsec_…, whsk_…), one a line

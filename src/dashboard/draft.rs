@@ -21,10 +21,21 @@ pub(super) struct Texts {
     pub(super) max_concurrency: String,
     pub(super) description: String,
     pub(super) basic_username: String,
+    pub(super) oauth2: OAuth2Texts,
     pub(super) client_certificate: String,
     pub(super) signature_scheme: String,
     /// `name: value`, one a line; never filled in, because values are secret.
     pub(super) headers: String,
+}
+
+/// The texts in the fields about OAuth 2.0 but the secret.
+#[derive(Default)]
+pub(super) struct OAuth2Texts {
+    pub(super) token_url: String,
+    pub(super) client_id: String,
+    pub(super) scope: String,
+    pub(super) audience: String,
+    pub(super) method: String,
 }
 
 impl Texts {
@@ -46,6 +57,7 @@ impl Texts {
             max_concurrency: view.max_concurrency.map(|it| it.to_string()).unwrap_or_default(),
             description: view.description.clone().unwrap_or_default(),
             basic_username: String::new(),
+            oauth2: OAuth2Texts::default(),
             client_certificate: String::new(),
             signature_scheme: String::new(),
             headers: String::new(),
@@ -66,6 +78,13 @@ impl Texts {
             max_concurrency: text("max_concurrency"),
             description: text("description"),
             basic_username: text("basic_username"),
+            oauth2: OAuth2Texts {
+                token_url: text("oauth2_token_url"),
+                client_id: text("oauth2_client_id"),
+                scope: text("oauth2_scope"),
+                audience: text("oauth2_audience"),
+                method: text("oauth2_token_endpoint_auth_method"),
+            },
             client_certificate: text("client_certificate"),
             signature_scheme: text("signature_scheme"),
             headers: text("headers"),
@@ -92,8 +111,16 @@ pub(super) fn draft(fields: &Fields, is_new: bool, wrong: &mut Wrong) -> Map<Str
     } else if fields.is_set("no_auth_token") {
         put("auth_token", Value::Null);
     }
-    if let Some(basic) = basic(fields, is_new, wrong) {
-        put("authentication", json!({ "basic": basic }));
+    let (basic, oauth2) = (basic(fields, is_new, wrong), oauth2(fields, wrong));
+    if basic.is_some() && oauth2.is_some() {
+        wrong.add(
+            "authentication",
+            "enter either Basic credentials or those for OAuth 2.0".to_owned(),
+        );
+    }
+    let oauth2 = oauth2.map(|oauth2| json!({ "oauth2": oauth2 }));
+    if let Some(authentication) = basic.map(|basic| json!({ "basic": basic })).or(oauth2) {
+        put("authentication", authentication);
     } else if fields.is_set("no_authentication") {
         put("authentication", Value::Null);
     }
@@ -165,6 +192,25 @@ fn basic(fields: &Fields, is_new: bool, wrong: &mut Wrong) -> Option<Value> {
     Some(json!({ "username": username, "password": password }))
 }
 
+/// Credentials for OAuth 2.0, if any were given: those that are there are not kept.
+fn oauth2(fields: &Fields, wrong: &mut Wrong) -> Option<Value> {
+    const NEEDED: [&str; 3] = ["token_url", "client_id", "client_secret"];
+    let names = NEEDED.into_iter().chain(["scope", "audience"]);
+    let given = |name| Some((name, fields.given(&format!("oauth2_{name}"))?));
+    let given: Vec<_> = names.filter_map(given).collect();
+    if given.is_empty() {
+        return None;
+    }
+    if !NEEDED.iter().all(|name| given.iter().any(|(given, _)| given == name)) {
+        let message = "OAuth 2.0: enter token URL, client ID and client secret, to replace all";
+        wrong.add("authentication", message.to_owned());
+    }
+    let method = fields.given("oauth2_token_endpoint_auth_method");
+    let method = method.map(|method| ("token_endpoint_auth_method", method));
+    let fields = given.into_iter().chain(method);
+    Some(fields.map(|(name, value)| (name.to_owned(), json!(value))).collect::<Map<_, _>>().into())
+}
+
 fn headers(fields: &Fields, wrong: &mut Wrong) -> Value {
     let mut headers = Map::new();
     for line in lines(fields.text("headers")) {
@@ -231,6 +277,33 @@ mod tests {
         assert!(wrong.with("authentication").is_some(), "the password is not known any more");
         draft(&read(&[("signature_scheme", "v2")]).await, true, &mut wrong);
         assert!(wrong.with("signature_scheme").is_some());
+    }
+
+    #[tokio::test]
+    async fn credentials_for_oauth2_are_given_as_a_whole() {
+        let whole = [
+            ("oauth2_token_url", "https://a.example/token"),
+            ("oauth2_client_id", "c"),
+            ("oauth2_client_secret", " s "),
+            ("oauth2_scope", "x y"),
+            ("oauth2_token_endpoint_auth_method", "client_secret_post"),
+        ];
+        let mut wrong = Wrong::default();
+        let drafted = draft(&read(&whole).await, false, &mut wrong);
+        let oauth2 = json!({"oauth2": {
+            "token_url": "https://a.example/token", "client_id": "c", "client_secret": " s ",
+            "scope": "x y", "token_endpoint_auth_method": "client_secret_post",
+        }});
+        assert!(wrong.is_empty());
+        assert_eq!(drafted["authentication"], oauth2);
+        let method_alone = draft(&read(&whole[4..]).await, false, &mut wrong);
+        assert!(!method_alone.contains_key("authentication") && wrong.is_empty());
+        draft(&read(&whole[..2]).await, false, &mut wrong);
+        assert!(wrong.with("authentication").is_some());
+        let mut wrong = Wrong::default();
+        let both = [&whole[..], &[("basic_username", "u"), ("basic_password", "p")]].concat();
+        draft(&read(&both).await, true, &mut wrong);
+        assert!(wrong.with("authentication").is_some_and(|it| it.contains("either")));
     }
 
     #[tokio::test]

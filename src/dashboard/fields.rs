@@ -16,7 +16,7 @@ use crate::web::{
 };
 
 /// The fields whose blanks at the ends count.
-const AS_WRITTEN: [&str; 1] = ["basic_password"];
+const AS_WRITTEN: [&str; 2] = ["basic_password", "oauth2_client_secret"];
 
 /// Names and values, trimmed. Of a duplicate name the last counts.
 #[derive(Clone, Debug, Default)]

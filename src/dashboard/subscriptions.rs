@@ -28,7 +28,7 @@ use homing_domain::{
     id::SubscriptionId,
     report::Chain,
     signature::SignatureScheme,
-    subscription::{Authentication, Draft, FieldError},
+    subscription::{Authentication, BasicCredentials, Draft, FieldError, OAuth2Credentials},
     url::EndpointUrl,
 };
 use homing_store::{Listing, Page as Part, QuotaError};
@@ -109,14 +109,25 @@ struct FormPage {
     /// Names of the present headers.
     header_names: Vec<String>,
     has_auth_token: bool,
-    /// The user name of the present Basic credentials.
-    username: Option<String>,
+    /// The present credentials, secrets masked.
+    authentication: Option<Authentication>,
     certificate: Option<CertificateView>,
     /// True if another address needs the consent to send it the stored secrets.
     has_secrets: bool,
 }
 
 impl FormPage {
+    fn basic(&self) -> Option<&BasicCredentials> {
+        match &self.authentication {
+            Some(Authentication::Basic(basic)) => Some(basic),
+            Some(Authentication::OAuth2(_)) | None => None,
+        }
+    }
+
+    fn oauth2(&self) -> Option<&OAuth2Credentials> {
+        self.authentication.as_ref().and_then(Authentication::oauth2)
+    }
+
     fn new(app: &App, visitor: Visitor, view: Option<&View>, texts: Texts) -> Self {
         let title = if view.is_some() { "Edit subscription" } else { "New subscription" };
         Self {
@@ -130,7 +141,7 @@ impl FormPage {
                 .unwrap_or_default(),
             has_auth_token: view.is_some_and(|view| view.auth_token.is_some()),
             certificate: view.and_then(|view| view.client_certificate.clone()),
-            username: view.and_then(|view| view.authentication.as_ref()).map(username),
+            authentication: view.and_then(|view| view.authentication.clone()),
             has_secrets: view.is_some_and(|view| {
                 view.auth_token.is_some()
                     || view.authentication.is_some()
@@ -231,7 +242,7 @@ fn refuse(form: FormPage, error: RegistryError) -> Result<Response, ErrorPage> {
         RegistryError::OriginChanged { from, to, .. } => wrong.add(
             "url",
             format!(
-                "{to} is another address than {from}, for which the bearer token, Basic credentials, \
+                "{to} is another address than {from}, for which the bearer token, credentials, \
                  client certificate, headers or signing secret were given. Enter these again, or tick the box below the form's \
                  fields to send the stored ones to the new address."
             ),
@@ -331,12 +342,6 @@ pub(super) async fn delete(
     }
     services.registry.delete(self::id(&id)?).await?;
     Ok(Redirect::to("/subscriptions").into_response())
-}
-
-fn username(authentication: &Authentication) -> String {
-    match authentication {
-        Authentication::Basic(basic) => basic.username.clone(),
-    }
 }
 
 fn id(text: &str) -> Result<SubscriptionId, ErrorPage> {

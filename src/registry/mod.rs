@@ -12,7 +12,7 @@ mod secrets;
 mod view;
 mod workfront;
 
-pub use view::{CertificateView, SecretView, View};
+pub use view::{CertificateView, SecretView, TokenView, View};
 
 use change::KEEP_SECRETS;
 use secrets::{new_secret, rotated};
@@ -27,7 +27,7 @@ use homing_domain::{
     clock,
     id::SubscriptionId,
     signature::{SignatureScheme, SigningSecret},
-    subscription::{Draft, FieldError, FieldErrors, Subscription},
+    subscription::{Authentication, Draft, FieldError, FieldErrors, Subscription},
     time::UnixMillis,
     url::EndpointUrl,
 };
@@ -348,8 +348,17 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let spec = &subscription.spec;
         let url = if is_new("url") { self.policy.check_field(&spec.url) } else { Ok(()) };
+        let authentication = spec.authentication.as_ref().filter(|_| is_new("authentication"));
+        let token = match authentication.and_then(Authentication::oauth2) {
+            Some(credentials) => credentials.token_endpoint().and_then(|url| {
+                let checked = self.policy.check(&url);
+                checked.map_err(|why| FieldError::new("authentication.oauth2.token_url", why))
+            }),
+            None => Ok(()),
+        };
         let deadline = spec.deadline.filter(|_| is_new("deadline"));
-        url.and_then(|()| self.policy.check_deadline(deadline)).map_err(RegistryError::Field)
+        let deadline = self.policy.check_deadline(deadline);
+        url.and(token).and(deadline).map_err(RegistryError::Field)
     }
 
     async fn announce(&self) {

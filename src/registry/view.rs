@@ -16,9 +16,11 @@ use homing_domain::{
     id::SubscriptionId,
     signature::SigningSecret,
     subscription::{
-        AuthToken, Authentication, ClientCertificate, Draft, Subscription, WorkfrontForm,
+        AuthToken, Authentication, ClientCertificate, Draft, Subscription, TokenStatus,
+        WorkfrontForm,
     },
     text::Word,
+    time::UnixMillis,
 };
 use homing_store::Damaged;
 
@@ -41,6 +43,9 @@ pub struct View {
     /// Credentials in place of a token, secrets masked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub authentication: Option<Authentication>,
+    /// The state of the token that OAuth 2.0 credentials get; only of one that is shown alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oauth2_token: Option<TokenView>,
     /// The client certificate that is presented to the endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_certificate: Option<CertificateView>,
@@ -101,6 +106,24 @@ pub struct CertificateView {
     pub expires: String,
 }
 
+/// The state of an OAuth 2.0 token; instants in RFC 3339, by the clock of the store.
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = OAuth2Token)]
+pub struct TokenView {
+    /// The instant at which it was obtained; absent: none was yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub obtained: Option<String>,
+    /// The end of its lifetime.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// The instant since which no token request succeeded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failing_since: Option<String>,
+    /// The reason why the last one failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
 const MASK: &str = "****";
 
 /// A mask that another homing has written.
@@ -126,6 +149,7 @@ impl From<&Subscription> for View {
             filter_connector: spec.filters.connector(),
             auth_token: spec.auth_token.as_ref().map(AuthToken::masked),
             authentication: spec.authentication.as_ref().map(Authentication::masked),
+            oauth2_token: None,
             client_certificate: spec.client_certificate.as_ref().map(CertificateView::from),
             secrets: spec.secrets.iter().map(SecretView::from).collect(),
             headers: spec.headers.keys().map(|name| (name.clone(), MASK)).collect(),
@@ -147,6 +171,15 @@ impl From<&SigningSecret> for SecretView {
     fn from(secret: &SigningSecret) -> Self {
         let expires = secret.expires().map(|expires| expires.to_string());
         Self { secret: MASK, public_key: secret.public_key(), expires }
+    }
+}
+
+impl From<TokenStatus> for TokenView {
+    fn from(status: TokenStatus) -> Self {
+        let text = |at: Option<UnixMillis>| at.map(|at| at.to_string());
+        let TokenStatus { obtained, expires, failing_since, error } = status;
+        let (obtained, expires) = (text(obtained), text(expires));
+        Self { obtained, expires, failing_since: text(failing_since), error }
     }
 }
 
@@ -172,6 +205,7 @@ impl View {
             filter_connector: draft.filter_connector,
             auth_token: token.and_then(Result::ok).as_ref().map(AuthToken::masked),
             authentication: draft.authentication.as_ref().map(Authentication::masked),
+            oauth2_token: None,
             client_certificate: certificate.as_ref().map(CertificateView::from),
             secrets: damaged.secrets.iter().map(SecretView::from).collect(),
             headers: draft.headers.keys().map(|name| (name.clone(), MASK)).collect(),
@@ -206,13 +240,20 @@ impl Registry {
         Ok(subscriptions.iter().map(view).collect())
     }
 
-    /// The view of the subscription with this id.
+    /// The view of the subscription with this id, with the state of its token.
     ///
     /// # Errors
     ///
     /// [`RegistryError`].
     pub async fn view(&self, id: SubscriptionId) -> Result<View, RegistryError> {
-        let mut views = self.views(&[self.get(id).await?]).await?;
-        views.pop().ok_or(RegistryError::NotFound { id })
+        let subscription = self.get(id).await?;
+        let authentication = subscription.spec.authentication.as_ref();
+        let token = match authentication.and_then(Authentication::oauth2) {
+            Some(credentials) => self.store.oauth2_token_status(credentials).await?,
+            None => None,
+        };
+        let view = self.views(&[subscription]).await?.pop();
+        let view = view.ok_or(RegistryError::NotFound { id })?;
+        Ok(View { oauth2_token: token.map(TokenView::from), ..view })
     }
 }

@@ -45,6 +45,7 @@ mod keeps;
 mod ledgers;
 mod livestream;
 mod metrics;
+mod oauth2;
 mod overview;
 mod own_limits;
 mod parks;

@@ -28,6 +28,15 @@ async fn urls_that_the_settings_refuse_are_neither_taken_nor_called() {
         let create = ["subscriptions", "create", "--url", &receiver.url("/new"), "--topic", "#"];
         let (is_done, said) = run(&site, setting, &create);
         assert!(!is_done && said.contains("`url`") && said.contains(named), "{said}");
+        let secret = site.folder.path().join("secret");
+        std::fs::write(&secret, "secret").expect("it can be written");
+        let (token_url, secret) = (receiver.url("/token"), secret.display().to_string());
+        let create = ["subscriptions", "create", "--url", "https://example.com/", "--topic", "#"];
+        let client = ["--oauth2-token-url", &token_url, "--oauth2-client-id", "c"];
+        let client = [&client[..], &["--oauth2-client-secret-file", &secret]].concat();
+        let (is_done, said) = run(&site, setting, &[&create[..], &client].concat());
+        let names_both = said.contains("`authentication.oauth2.token_url`") && said.contains(named);
+        assert!(!is_done && names_both, "{said}");
         let (is_done, said) = run(&site, setting, &["subscriptions", "get", &id]);
         assert!(is_done && said.contains("not called") && said.contains(named), "{said}");
         let update = ["subscriptions", "update", &id, "--description", "still here"];

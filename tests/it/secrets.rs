@@ -28,6 +28,9 @@ const SECRET_KEY: (&str, &str) = ("c2VjcmV0LWtleS10aGF0LWlzLTMyLWJ5dGVzLWxv", "b
 const CERTIFICATE: &str =
     include_str!("../../crates/homing-domain/src/subscription/client_certificate_sample.pem");
 const PRIVATE_KEY: &str = "MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g";
+/// Of a client of an authorization server, and the token that it gets.
+const CLIENT_SECRET: &str = "client-secret-that-stays-secret";
+const TOKEN: &str = "oauth2-token-that-stays-secret";
 const HEADER: &str = "header-that-stays-secret";
 /// A value that an endpoint sends.
 const COOKIE: &str = "cookie-that-stays-secret";
@@ -56,7 +59,8 @@ async fn secrets_are_nowhere(store: &str, database: Option<&Database>) {
     let receiver = repeating().await;
     let site = Site::new(&[50], &format!("log.level = \"debug\"\n{store}"));
     let token = text_at(&site.run(&["tokens", "create", "all", "--json"]), "/token");
-    let credentials = [BEARER, PASSWORD, BASIC, SECRET_KEY.0, PRIVATE_KEY, HEADER];
+    let credentials =
+        [BEARER, PASSWORD, BASIC, CLIENT_SECRET, TOKEN, SECRET_KEY.0, PRIVATE_KEY, HEADER];
     let others = [CUSTOMER, COOKIE, &token];
     let mut secrets: Vec<_> = credentials.iter().chain(&others).map(ToString::to_string).collect();
     let file = |name: &str, text: String| {
@@ -88,7 +92,18 @@ async fn secrets_are_nowhere(store: &str, database: Option<&Database>) {
     // A key pair signs for one of them.
     let id = ids.first().expect("two were made").to_string();
     site.run(&["subscriptions", "update", &id, "--secret-file", &key]);
-    for path in [basic, key, certificate, pem] {
+    let client = file("client", format!("{CLIENT_SECRET}\n"));
+    let issuer = issuing().await;
+    for token_url in ["/token", "/refusing"].map(|path| issuer.url(path)) {
+        let flags = ["--oauth2-token-url", &token_url, "--oauth2-client-secret-file", &client];
+        let url = receiver.url(&format!("/oauth2{}", ids.len()));
+        ids.push(
+            site.subscribe(&url, "#", &[&flags[..], &["--oauth2-client-id", "c"]].concat())
+                .parse::<Uuid>()
+                .expect("an id is a UUID"),
+        );
+    }
+    for path in [basic, key, certificate, pem, client] {
         fs::remove_file(path).expect("it can be removed");
     }
 
@@ -96,8 +111,13 @@ async fn secrets_are_nowhere(store: &str, database: Option<&Database>) {
     let mut process = site.start_as(&["run"], Stdio::null(), log.into());
     let publisher = site.publisher().await;
     publisher.publish(Raw::new("order.paid", "e1", BODY).header("x-customer", CUSTOMER)).await;
-    let requests = receiver.wait_for(3).await;
-    secrets.extend(requests.iter().flat_map(signatures));
+    let requests = receiver.wait_for(5).await;
+    let with_token = requests.iter().filter(|request| request.path.starts_with("/oauth2"));
+    for request in with_token {
+        assert_eq!(request.header("authorization"), Some(&*format!("Bearer {TOKEN}")));
+    }
+    let others = requests.iter().filter(|request| !request.path.starts_with("/oauth2"));
+    secrets.extend(others.flat_map(signatures));
     let base = address(site.folder.path()).await;
     wait_for_parked(&base, &token).await;
 
@@ -105,6 +125,9 @@ async fn secrets_are_nowhere(store: &str, database: Option<&Database>) {
     shown += &shown_elsewhere(&site, &base, &token).await;
     shown += &get(&base, &format!("/endpoint?url={}", receiver.url("/failing")), &token).await;
     assert!(shown.contains("**** was wrong"), "the page of the endpoint shows its errors");
+    let get = |id: &Uuid| site.run(&["subscriptions", "get", &id.to_string()]);
+    shown.extend(ids.iter().map(get));
+    assert!(shown.contains("`invalid_client` (**** is wrong)"), "{shown}");
     process.terminate();
     process.ended().await;
 
@@ -127,12 +150,29 @@ async fn secrets_are_nowhere(store: &str, database: Option<&Database>) {
 async fn repeating() -> Receiver {
     Receiver::answering(|request| match request.path.as_str() {
         "/well" => Reply::status(200),
+        path if path.starts_with("/oauth2") => Reply::status(503)
+            .header("x-echo", request.header("authorization").unwrap_or_default())
+            .saying("oauth2-token-that-stays-secret was wrong"),
         _ => Reply::status(503)
             .header("x-echo", format!("Bearer {BEARER}"))
             .header("set-cookie", format!("session={COOKIE}"))
             .header("location", format!("https://a.example/?session={COOKIE}"))
             .header("x-sent", request.header("webhook-signature").unwrap_or_default())
             .saying("header-that-stays-secret was wrong\nbearer-that-stays-secret"),
+    })
+    .await
+}
+
+/// A token endpoint that gives a token at one path, and repeats what it was sent at the other.
+async fn issuing() -> Receiver {
+    Receiver::answering(|request| match request.path.as_str() {
+        "/token" => Reply::status(200).saying(
+            "{\"access_token\":\"oauth2-token-that-stays-secret\",\"token_type\":\"Bearer\"}",
+        ),
+        _ => Reply::status(401).saying(
+            "{\"error\":\"invalid_client\",\
+             \"error_description\":\"client-secret-that-stays-secret is wrong\"}",
+        ),
     })
     .await
 }

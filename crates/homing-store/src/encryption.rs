@@ -6,9 +6,10 @@ use sqlx::Database;
 use super::{
     Corrupt, StoreError,
     backend::{Backend, SqlStore, ask},
-    confidential::Confidential,
+    confidential::{Confidential, read_authentication},
     key_source::GivenKeys,
     keyring::Keyring,
+    oauth2_tokens::token_id,
     row::{self, parse_id},
     statement::{Tx, sql},
     statements::{
@@ -77,6 +78,16 @@ struct Encrypted {
     id: String,
     #[sqlx(flatten)]
     confidential: Confidential,
+}
+
+impl Encrypted {
+    /// The id of its token by the primary key; `None`: it has none.
+    fn token_id(&self, keyring: &Keyring) -> Option<String> {
+        let authentication = self.confidential.each_decrypted(&self.id, keyring).authentication;
+        let authentication =
+            authentication.and_then(Result::ok).as_deref().map(read_authentication);
+        token_id(authentication.and_then(Result::ok).as_ref(), keyring)
+    }
 }
 
 /// The result of a batch.
@@ -183,11 +194,13 @@ impl<B: Backend> SqlStore<B> {
         let mut transaction = self.begin_exclusive().await?;
         let rows = sql(ENCRYPTED_BEHIND).bind(after).bind(i64::from(BATCH));
         let batch = renew(rows.all(&mut transaction).await?, &self.keyring)?;
-        for Encrypted { id, confidential } in &batch.changed {
+        for changed in &batch.changed {
+            let (Encrypted { id, confidential }, keyring) = (changed, &self.keyring);
             let renew = sql(RENEW).bind(id).bind(&confidential.auth_token);
             let renew = renew.bind(&confidential.secrets).bind(&confidential.headers);
             let renew = renew.bind(&confidential.authentication);
             let renew = renew.bind(&confidential.client_certificate);
+            let renew = renew.bind(changed.token_id(keyring));
             renew.execute(&mut transaction).await?;
         }
         transaction.commit().await?;

@@ -1,18 +1,17 @@
-//! Everything that homing keeps besides messages: subscriptions, the circuits of their URLs, which
-//! held queue is whose, sources, the names of declared queues, the figures of the pool, what is
-//! parked, a log of attempts with what some of them sent and received, their history by the hour,
-//! who changed what, what was delivered, and what of the archive is sent again.
+//! Everything that homing keeps besides messages: subscriptions and their tokens, circuits, owners of
+//! held queues, sources, names of declared queues, figures, what is parked, the log of attempts with
+//! payloads, the history, the audit, the ledger, and replays.
 //!
 //! Promises to the layers above: a confirmed write survives the loss of power; two subscriptions to
-//! the same events at the same URL never exist together, whichever processes write; counts of
-//! several workers add up, and one worker at a time wins a probe; several processes may use one
-//! store at a time; what someone changes is on record with its author (`audit/`); every step ends within [`DEADLINE`], except a change of the schema; a row that
-//! cannot be read affects no other row. Not promised: an order of writes.
+//! the same events at the same URL never exist together, whichever processes write; counts of several
+//! workers add up, and one worker at a time wins a probe or asks for a token; several processes may
+//! use one store at a time; what someone changes is on record with its author (`audit/`); every step
+//! ends within [`DEADLINE`], except a change of the schema; a row that cannot be read affects no other
+//! row. Not promised: an order of writes.
 //!
-//! [`Store`] lists the operations of a store, [`open`] chooses the backend by `store.url`, and
-//! [`StoreError`] names the step that failed. Workers and the CLI hold an `Arc<dyn Store>`; only
-//! this crate contains SQL. [`backend::SqlStore`] implements every operation once;
-//! [`backend::Backend`] is the part in which SQLite and PostgreSQL differ.
+//! [`open`] chooses the backend by `store.url`. Workers and the CLI hold an `Arc<dyn Store>`; only this
+//! crate contains SQL. [`backend::SqlStore`] implements every operation once; [`backend::Backend`] is
+//! the part in which SQLite and PostgreSQL differ.
 
 use std::{sync::Arc, time::Duration};
 
@@ -47,6 +46,7 @@ mod history;
 mod key_source;
 mod keyring;
 mod ledger;
+mod oauth2_tokens;
 mod opening;
 mod parked;
 mod payloads;
@@ -98,6 +98,7 @@ pub use ledger::{
     DueHour, LEDGER_SILENT_AFTER, LEDGER_SILENT_FOR, LedgerListing, LedgerReport, LedgerStore,
     MAX_LEDGER_HOURS, MAX_LEDGER_PAGE, MAX_LEDGER_PRUNED,
 };
+pub use oauth2_tokens::{OAuth2Claim, OAuth2Store, OAuth2Token, OAuth2TokenId, OAuth2TokenState};
 pub use opening::{is_current, location, open, open_existing};
 pub use parked::{
     Added, Claim, ClaimedByOthers, HeldFor, Intake, MAX_PARKED_AT_ONCE, ParkedBounds,
@@ -140,6 +141,7 @@ pub trait Store:
     + HeldStore
     + LedgerStore
     + HistoryStore
+    + OAuth2Store
     + PayloadStore
     + ParkedStore
     + PublicationStore

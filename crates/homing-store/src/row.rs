@@ -19,6 +19,7 @@ use super::{
     },
     error::Corrupt,
     keyring::Keyring,
+    oauth2_tokens::token_id,
     row_values::{
         read_deadline, read_filters, read_form, read_headers, read_max_concurrency,
         read_rate_limit, read_topics, whole_ms,
@@ -237,7 +238,8 @@ pub(super) fn bind<DB: SqlDatabase>(
         .bind(row.confidential.client_certificate)
         .bind(row.certificate_expires_ms)
         .bind(row.deadline_ms)
-        .bind(row.max_concurrency);
+        .bind(row.max_concurrency)
+        .bind(token_id(subscription.spec.authentication.as_ref(), keyring));
     Ok(statement)
 }
 

@@ -20,9 +20,9 @@ pub(super) const INSERT: &str = "\
     INSERT INTO subscriptions (id, fingerprint, url, topics, filters, filter_connector, \
     auth_token, secrets, headers, schedule, rate_limit, description, workfront, updated_ms, \
     version_updated_ms, authentication, client_certificate, certificate_expires_ms, deadline_ms, \
-    max_concurrency, created_ms) \
+    max_concurrency, oauth2_token_id, created_ms) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
-    $20, $21) \
+    $20, $21, $22) \
     ON CONFLICT (fingerprint) DO NOTHING";
 
 /// Binds as [`bind`](super::row::bind) does.
@@ -31,7 +31,8 @@ pub(super) const UPDATE: &str = "\
     filter_connector = $6, auth_token = $7, secrets = $8, headers = $9, schedule = $10, \
     rate_limit = $11, description = $12, workfront = $13, updated_ms = $14, \
     version_updated_ms = $15, authentication = $16, client_certificate = $17, \
-    certificate_expires_ms = $18, deadline_ms = $19, max_concurrency = $20 WHERE id = $1";
+    certificate_expires_ms = $18, deadline_ms = $19, max_concurrency = $20, \
+    oauth2_token_id = $21 WHERE id = $1";
 
 pub(super) const REMOVE: &str = "DELETE FROM subscriptions WHERE id = $1";
 pub(super) const BY_FINGERPRINT: &str = "SELECT id FROM subscriptions WHERE fingerprint = $1";
@@ -105,7 +106,7 @@ pub(super) const ENCRYPTED_BEHIND: &str = "\
     FROM subscriptions WHERE id > $1 ORDER BY id LIMIT $2";
 pub(super) const RENEW: &str = "\
     UPDATE subscriptions SET auth_token = $2, secrets = $3, headers = $4, authentication = $5, \
-    client_certificate = $6 WHERE id = $1";
+    client_certificate = $6, oauth2_token_id = $7 WHERE id = $1";
 /// Changes nothing where another one has it: an earlier homing did not compare tokens.
 pub(super) const RENEW_FINGERPRINT: &str = "\
     UPDATE subscriptions SET fingerprint = $2 WHERE id = $1 AND fingerprint <> $2 \

@@ -41,7 +41,7 @@ const fn histogram(name: &'static str, labels: Labels, help: &'static str) -> Me
 }
 
 /// All of them.
-pub const METRICS: [Metric; 48] = [
+pub const METRICS: [Metric; 49] = [
     counter(
         "homing_messages_received_total",
         &["lane"],
@@ -145,6 +145,12 @@ pub const METRICS: [Metric; 48] = [
         "homing_client_certificate_expires_seconds",
         &[],
         "Time until the first client certificate of a subscription expires, negative afterwards; all processes see the same. NaN: there is none.",
+    ),
+    counter(
+        "homing_oauth2_token_requests_total",
+        &["result"],
+        "OAuth 2.0 tokens that were asked for: obtained, or not because the token endpoint refused, is unreachable or answered what \
+         cannot be read; unsent: its address may not be called.",
     ),
     gauge(
         "homing_proxy_up",

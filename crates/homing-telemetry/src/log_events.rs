@@ -269,6 +269,21 @@ pub fn store_unavailable(step: &str, cause: &(dyn Error + 'static)) {
     warn!(step, error = %Chain(cause), "store.unavailable");
 }
 
+/// An OAuth 2.0 token was obtained.
+pub fn token_obtained(endpoint: &str, client: &str, lifetime: Duration) {
+    let lifetime_s = lifetime.as_secs();
+    debug!(endpoint, client, lifetime_s, "oauth2_token.obtained");
+}
+
+/// An OAuth 2.0 token was not obtained; the present one is sent until it expires.
+pub fn token_not_obtained(client: &str, error: &dyn fmt::Display) {
+    warn!(
+        client,
+        %error,
+        "oauth2_token.not_obtained: deliveries that need it wait, and are charged nothing"
+    );
+}
+
 /// A change could not be announced; other processes find it by polling.
 pub fn not_announced(error: &str) {
     warn!(error, "control.not_announced: workers follow within seconds");

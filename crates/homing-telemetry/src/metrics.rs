@@ -77,6 +77,11 @@ pub fn client_certificate_expires(expires: Option<UnixMillis>, now: UnixMillis) 
     gauge!("homing_client_certificate_expires_seconds").set(left.unwrap_or(f64::NAN));
 }
 
+/// An OAuth 2.0 token was asked for.
+pub fn token_request(result: &'static str) {
+    counter!("homing_oauth2_token_requests_total", "result" => result).increment(1);
+}
+
 /// Sets the number of workers that the present load needs.
 pub fn workers_wanted(count: u32) {
     gauge!("homing_workers_wanted").set(f64::from(count));

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio::io::AsyncReadExt;
 
+use super::authentication::Credentials;
 use crate::cli::{complete, failure::Failure};
 use homing_domain::{filter::Connector, report::without_types, subscription::FieldError};
 
@@ -33,12 +34,8 @@ pub(in crate::cli) struct Fields {
     /// A file with that token
     #[arg(long, value_name = "FILE")]
     auth_token_file: Option<String>,
-    /// Sent as Basic; others here can see it, prefer the file
-    #[arg(long, value_name = "USER:PASSWORD", conflicts_with = "basic_file")]
-    basic: Option<String>,
-    /// A file with USER:PASSWORD
-    #[arg(long, value_name = "FILE")]
-    basic_file: Option<String>,
+    #[command(flatten)]
+    credentials: Credentials,
     /// A PEM file with the client certificate for the endpoint
     #[arg(long, value_name = "FILE", requires = "client_key")]
     client_certificate: Option<String>,
@@ -96,12 +93,7 @@ impl Fields {
             (None, Some(file)) => Some(read(file).await?.trim().to_owned()),
             (None, None) => None,
         };
-        let basic = match (self.basic, &self.basic_file) {
-            (Some(pair), _) => Some(pair),
-            (None, Some(file)) => Some(read(file).await?.trim_end_matches(['\r', '\n']).to_owned()),
-            (None, None) => None,
-        };
-        let authentication = basic.as_deref().map(authentication).transpose()?;
+        let authentication = self.credentials.given().await?;
         let client_certificate = match (&self.client_certificate, &self.client_key) {
             (Some(certificate), Some(key)) => {
                 let (certificate, key) = (read(certificate).await?, read(key).await?);
@@ -134,14 +126,6 @@ impl Fields {
         let given = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
         Ok(given.collect())
     }
-}
-
-/// Basic credentials in the form in which the API takes them.
-fn authentication(pair: &str) -> Result<Value, Failure> {
-    let Some((username, password)) = pair.split_once(':') else {
-        return Err(Failure::Usage("--basic: write it as USER:PASSWORD".to_owned()));
-    };
-    Ok(json!({ "basic": { "username": username, "password": password } }))
 }
 
 fn lines(text: &str) -> Vec<String> {
@@ -185,6 +169,11 @@ pub(super) fn parse<T: DeserializeOwned>(text: &str, field: &str) -> Result<T, F
     })?;
     reader.end().map_err(|error| Failure::Field(FieldError::new(field, error)))?;
     Ok(read)
+}
+
+/// A text of a file, without the end of its line: other blanks may belong to it.
+pub(super) fn first_line(text: &str) -> String {
+    text.trim_end_matches(['\r', '\n']).to_owned()
 }
 
 /// A small file; `-` is standard input.
@@ -233,12 +222,5 @@ mod tests {
         assert_eq!(split["X-At"], "12:30");
         assert!(headers(&["X-At".to_owned()]).is_err());
         assert!(headers(&["X-At: 1".to_owned(), "X-At: 2".to_owned()]).is_err());
-    }
-
-    #[test]
-    fn a_password_may_have_colons() {
-        let basic = authentication("user:a:b").ok().unwrap();
-        assert_eq!(basic, json!({"basic": {"username": "user", "password": "a:b"}}));
-        assert!(authentication("user").is_err());
     }
 }

@@ -11,9 +11,12 @@ use crate::{
         target::Target,
     },
     overview::UnreadableSubscription,
-    registry::{CertificateView, SecretView, View},
+    registry::{CertificateView, SecretView, TokenView, View},
 };
-use homing_domain::{id::SubscriptionId, subscription::Authentication};
+use homing_domain::{
+    id::SubscriptionId,
+    subscription::{Authentication, OAuth2Credentials},
+};
 use homing_store::Page;
 
 const LIST_EXAMPLES: &str = "\
@@ -101,6 +104,7 @@ pub(super) async fn run(
     }
     let none = || "none".to_owned();
     let limits = limits(&view);
+    let (basic, oauth2) = view.authentication.as_ref().map(authentication).unwrap_or_default();
     let fields = [
         ("id", view.id.to_string()),
         ("url", view.url),
@@ -116,7 +120,9 @@ pub(super) async fn run(
         ("limits", limits),
         ("signed", signed(&view.secrets)),
         ("auth token", view.auth_token.unwrap_or_else(none)),
-        ("basic", view.authentication.as_ref().map(basic).unwrap_or_default()),
+        ("basic", basic.unwrap_or_default()),
+        ("oauth2", oauth2.unwrap_or_default()),
+        ("its token", view.oauth2_token.as_ref().map(token).unwrap_or_default()),
         ("certificate", view.client_certificate.as_ref().map(certificate).unwrap_or_default()),
         ("headers", view.headers.into_keys().collect::<Vec<_>>().join(", ")),
         ("description", view.description.unwrap_or_default()),
@@ -163,9 +169,31 @@ fn certificate(certificate: &CertificateView) -> String {
     format!("{} until {}", certificate.subject, certificate.expires)
 }
 
-fn basic(authentication: &Authentication) -> String {
+/// Basic credentials, and those for OAuth 2.0.
+fn authentication(authentication: &Authentication) -> (Option<String>, Option<String>) {
     match authentication {
-        Authentication::Basic(basic) => format!("as `{}`", basic.username),
+        Authentication::Basic(basic) => (Some(format!("as `{}`", basic.username)), None),
+        Authentication::OAuth2(oauth2) => {
+            let OAuth2Credentials { token_url, client_id, scope, audience, .. } = oauth2;
+            let further = [("scope", scope), ("audience", audience)];
+            let further = further
+                .iter()
+                .filter_map(|(name, value)| Some(format!(", {name} `{}`", value.as_ref()?)));
+            let further: String = further.collect();
+            (None, Some(format!("as `{client_id}` of {token_url}{further}")))
+        }
+    }
+}
+
+fn token(token: &TokenView) -> String {
+    let TokenView { expires, failing_since, error, .. } = token;
+    let present = match expires {
+        Some(expires) => format!("until {expires}"),
+        None => "none yet".to_owned(),
+    };
+    match (failing_since, error) {
+        (Some(since), Some(error)) => format!("{present}; not renewed since {since}: {error}"),
+        (Some(_) | None, _) => present,
     }
 }
 

@@ -1,6 +1,7 @@
 //! `homing subscriptions`
 
 mod apply;
+mod authentication;
 mod create;
 mod delete;
 mod export;

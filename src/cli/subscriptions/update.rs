@@ -19,7 +19,7 @@ Examples:
   homing subscriptions update 01931f5a-9c4e-7000-8000-0123456789ab --clear rate_limit
 
 What is given replaces that field as a whole (all topics, all filters, all headers); the rest stays.
-A URL with another scheme, host or port is refused while a bearer token, Basic credentials, a client
+A URL with another scheme, host or port is refused while a bearer token, credentials, a client
 certificate, headers or signing secrets are stored that were given for the present one: give new
 ones, or say --keep-secrets.
 To replace the signing secret: `homing subscriptions rotate-secret`.";

@@ -1,6 +1,6 @@
 //! Subscriptions.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use reqwest::Method;
 use serde::Serialize;
@@ -185,6 +185,7 @@ impl Target<'_> {
         };
         let subscription = services.registry.get(id).await.map_err(Failure::Registry)?;
         let endpoints = Endpoints::new(&services.settings.endpoint).map_err(Failure::Endpoints)?;
+        let endpoints = endpoints.with_token_store(Arc::clone(&services.store));
         let event = TestEvent { topic, body };
         let sent = test_event::send(&endpoints, &subscription, event).await;
         sent.map_err(|error| match error {

@@ -77,6 +77,49 @@ async fn another_origin_gets_no_credentials_that_were_given_for_the_first() {
     assert_eq!(changed["authentication"], basic("c", "****"));
 }
 
+fn oauth2(changes: &Value) -> Value {
+    let mut oauth2 = json!({
+        "token_url": "https://auth.example.com/token", "client_id": "c", "client_secret": "s3cret",
+    });
+    for (name, value) in changes.as_object().expect("an object") {
+        oauth2[name] = value.clone();
+    }
+    json!({ "oauth2": oauth2 })
+}
+
+#[tokio::test]
+async fn credentials_for_oauth2_are_shown_masked_and_refused_by_field() {
+    let running = start().await;
+    let draft = |authentication: Value| json!({"url": "https://example.com/1", "topics": ["t"], "authentication": authentication});
+    let scope = json!({"scope": "a b"});
+    let made = running.post("/v1/subscriptions", &draft(oauth2(&scope))).await.expect(201);
+    let mut masked = oauth2(&scope);
+    masked["oauth2"]["client_secret"] = json!("****");
+    masked["oauth2"]["token_endpoint_auth_method"] = json!("client_secret_basic");
+    assert_eq!(made.body["authentication"], masked);
+    let path = made.headers["location"].to_str().expect("text");
+    assert_eq!(running.get(path).await.expect(200).body["authentication"], masked);
+    let audit = running.get("/v1/audit").await.expect(200).body;
+    assert_eq!(
+        audit["changes"][0]["difference"]["authentication"]["after"],
+        json!({"oauth2": "****"})
+    );
+
+    let shown_again = running.patch(path, &json!({"authentication": masked})).await;
+    assert_eq!(shown_again.field(), "authentication.oauth2.client_secret");
+    for (changes, field) in [
+        (json!({"token_url": "http://auth.example.com/"}), "token_url"),
+        (json!({"token_url": "https://u:p@auth.example.com/"}), "token_url"),
+        (json!({"client_id": ""}), "client_id"),
+        (json!({"scope": "\u{7}"}), "scope"),
+        (json!({"token_endpoint_auth_method": "none"}), "token_endpoint_auth_method"),
+    ] {
+        let refused = running.patch(path, &json!({"authentication": oauth2(&changes)})).await;
+        assert_eq!(refused.field(), format!("authentication.oauth2.{field}"), "{changes}");
+        assert!(!refused.body.to_string().contains("s3cret"), "{}", refused.body);
+    }
+}
+
 /// It is valid until 2030.
 const CERTIFICATE: &str =
     include_str!("../../../crates/homing-domain/src/subscription/client_certificate_sample.pem");

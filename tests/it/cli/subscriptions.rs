@@ -116,6 +116,33 @@ fn a_key_pair_shows_its_public_key_and_credentials_their_user() {
 }
 
 #[test]
+fn a_client_of_an_authorization_server_is_shown_without_its_secret() {
+    let home = Home::new();
+    home.write("secret", b"s3cret\n");
+    let add = ["subscriptions", "create", "--url", "https://example.com/hook", "--topic", "t"];
+    let client =
+        ["--oauth2-token-url", "https://auth.example.com/token", "--oauth2-client-id", "c"];
+    let secret = ["--oauth2-client-secret-file", "secret"];
+    let more =
+        ["--oauth2-scope", "a b", "--oauth2-token-endpoint-auth-method", "client_secret_post"];
+    let made = home.run(&[&add[..], &client, &secret, &more, &["--json"]].concat()).json();
+    let id = made["id"].as_str().unwrap();
+    let shown = home.run(&["subscriptions", "get", id]).done();
+    assert!(
+        shown.contains("oauth2       as `c` of https://auth.example.com/token, scope `a b`"),
+        "{shown}"
+    );
+    let shown = home.run(&["subscriptions", "get", id, "--json"]);
+    assert!(shown.json()["authentication"]["oauth2"]["client_secret"] == "****");
+    let change = |flags: &[&str]| home.run(&[&["subscriptions", "update", id], flags].concat());
+    assert_eq!(change(&client).code, 2, "without a secret");
+    assert_eq!(change(&secret).code, 2, "alone");
+    assert_eq!(change(&[&client[..], &secret, &["--basic", "u:p"]].concat()).code, 2);
+    change(&["--basic", "u:p"]).done();
+    assert!(!home.run(&["subscriptions", "get", id]).done().contains("oauth2"));
+}
+
+#[test]
 fn another_origin_asks_for_the_secrets_anew() {
     let home = Home::new();
     let add =

@@ -64,6 +64,16 @@ async fn a_subscription_is_made_changed_tried_out_and_removed() {
     browser.follow("#save").await;
     browser.see("main", "user:****").await;
 
+    browser.follow("#edit").await;
+    browser.fill("#oauth2_token_url", "https://auth.example.com/token").await;
+    browser.fill("#oauth2_client_id", "a-client").await;
+    browser.follow("#save").await;
+    browser.see("#authentication-error", "enter token URL, client ID and client secret").await;
+    browser.fill("#oauth2_client_secret", "a-secret").await;
+    browser.follow("#save").await;
+    browser.see("main", "a-client").await;
+    browser.see("main", "at https://auth.example.com/token").await;
+
     browser.go("/subscriptions").await;
     browser.fill("#q", &scene.receiver.url("/shop")).await;
     browser.follow("#find").await;

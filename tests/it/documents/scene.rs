@@ -136,7 +136,7 @@ impl Scene {
         let create = "homing --json subscriptions create --url https://example.com/hook --topic";
         let created = self.done(&format!("{create} order.paid")).await;
         let created: serde_json::Value = serde_json::from_str(&created).expect("JSON");
-        let id = created.pointer("/subscription/id").and_then(|id| id.as_str()).expect("an id");
+        let id = created.pointer("/id").and_then(|id| id.as_str()).expect("an id");
         for (name, value) in [("ID", id), ("SUBSCRIPTION", id), ("EVENT", "o-7")] {
             self.replacements.push((name.to_owned(), value.to_owned()));
         }

@@ -24,6 +24,7 @@ mod history;
 mod listing;
 mod lost_server;
 mod many_writers;
+mod oauth2_tokens;
 mod payloads;
 mod parked;
 mod parked_claims;
@@ -66,6 +67,11 @@ macro_rules! conformance {
         encryption: a_process_that_still_writes_with_an_old_key_is_not_locked_out,
         encryption: after_a_rotation_payloads_need_only_the_new_key,
         encryption: secrets_keep_their_end,
+        oauth2_tokens: one_worker_asks_for_a_token_and_the_others_read_it,
+        oauth2_tokens: a_claim_of_a_worker_that_died_ends,
+        oauth2_tokens: a_token_request_that_failed_is_waited_out_by_all,
+        oauth2_tokens: a_token_goes_with_its_last_subscription,
+        oauth2_tokens: a_rotation_of_keys_has_tokens_asked_for_anew,
         encryption: api_tokens_are_added_once_listed_and_removed,
         listing: the_limit_of_a_page_is_bounded,
         listing: pages_are_complete_and_in_order_while_others_write,

@@ -9,7 +9,8 @@ use homing_domain::{
     signature::{SignatureScheme, SigningSecret},
     subscription::{
         AuthToken, Authentication, BasicCredentials, ClientCertificate, ClientCertificatePem,
-        Draft, Subscription, SubscriptionSpec, Version, WorkfrontForm,
+        Draft, OAuth2Credentials, Subscription, SubscriptionSpec, TokenEndpointAuthMethod, Version,
+        WorkfrontForm,
     },
     time::UnixMillis,
 };
@@ -114,9 +115,28 @@ pub(super) fn client_certificate() -> ClientCertificate {
 }
 
 fn authentication() -> impl Strategy<Value = Authentication> {
-    ("[^:\\pC]{1,20}", "\\PC{0,40}").prop_map(|(username, password)| {
+    let basic = ("[^:\\pC]{1,20}", "\\PC{0,40}").prop_map(|(username, password)| {
         Authentication::Basic(BasicCredentials { username, password })
-    })
+    });
+    let method = prop_oneof![
+        Just(TokenEndpointAuthMethod::ClientSecretBasic),
+        Just(TokenEndpointAuthMethod::ClientSecretPost)
+    ];
+    let audience = prop::option::of("\\PC{1,20}");
+    let further = (prop::option::of("[!#-\\[\\]-~]{1,20}"), audience, method);
+    let oauth2 = ("https://auth\\.example/[a-z]{0,9}", "\\PC{1,40}", "\\PC{5,40}", further);
+    let oauth2 = oauth2.prop_map(|(token_url, client_id, client_secret, further)| {
+        let (scope, audience, token_endpoint_auth_method) = further;
+        Authentication::OAuth2(OAuth2Credentials {
+            token_url,
+            client_id,
+            client_secret,
+            scope,
+            audience,
+            token_endpoint_auth_method,
+        })
+    });
+    prop_oneof![basic, oauth2]
 }
 
 /// Any terms, from which no settings know the schedule.

@@ -13,6 +13,7 @@ pub(crate) mod livestream;
 pub(crate) mod load;
 pub(crate) mod nginx;
 pub(crate) mod node;
+pub(crate) mod oauth_server;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod receiver;

@@ -3,9 +3,12 @@
 use std::{error::Error, sync::Arc};
 
 use bytes::Bytes;
-use hyper::HeaderMap;
+use hyper::{HeaderMap, StatusCode, header::LOCATION};
 
-use super::{RequestError, classify, client::BoxError, connection::Failed, describe::describe};
+use super::{
+    RequestError, classify, client::BoxError, connection::Failed, describe::describe,
+    secrets::without_query,
+};
 use homing_domain::{outcome::Outcome, payload::Payload, time::UnixMillis};
 
 /// The result of one attempt.
@@ -49,6 +52,20 @@ impl Attempted {
         let outcome = classify::outcome_of(status, &HeaderMap::new(), now);
         Ok(Self::silent(outcome, &failed.error))
     }
+}
+
+/// The target of a redirect, which is not followed. Leaves out parts that may be secret.
+pub(super) fn moved(status: StatusCode, headers: &HeaderMap) -> Option<String> {
+    if !status.is_redirection() {
+        return None;
+    }
+    let location = String::from_utf8_lossy(headers.get(LOCATION)?.as_bytes()).into_owned();
+    let address = without_query(&location);
+    let address: String = address.chars().filter(|c| !c.is_control()).take(200).collect();
+    Some(format!(
+        "it redirects to {address}, which is not followed; change the subscription's URL to \
+         the one that it ends at"
+    ))
 }
 
 /// The beginning of a text for operators.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http_body_util::Full;
 use hyper::{
-    Request, StatusCode,
+    Request, Response,
     client::conn::{http1, http2},
     rt::Executor,
 };
@@ -241,7 +241,7 @@ impl Client {
         build: impl Fn() -> Result<Request<Full<Bytes>>, BoxError>,
         within: Duration,
         max_bytes: usize,
-    ) -> Result<(StatusCode, Bytes), BoxError> {
+    ) -> Result<Response<Bytes>, BoxError> {
         let response = self.read_whole(build, Instant::now() + within, max_bytes).await;
         response.map_err(|error| describe(error.as_ref()).into())
     }
@@ -251,9 +251,11 @@ impl Client {
         build: impl Fn() -> Result<Request<Full<Bytes>>, BoxError>,
         deadline: Instant,
         max_bytes: usize,
-    ) -> Result<(StatusCode, Bytes), BoxError> {
+    ) -> Result<Response<Bytes>, BoxError> {
         let (mut answer, host) = self.send(build, deadline).await??;
-        let status = answer.head.status;
+        let (mut response, _) = Response::new(()).into_parts();
+        response.status = answer.head.status;
+        response.headers.clone_from(&answer.head.headers);
         let mut read = Vec::new();
         while let Some(frame) = timeout_at(deadline, answer.frame()).await?.transpose()? {
             let data = frame.data_ref().map_or(&[][..], |data| data.as_ref());
@@ -263,7 +265,7 @@ impl Client {
             read.extend_from_slice(data);
         }
         self.give_back(&host, answer).await;
-        Ok((status, read.into()))
+        Ok(Response::from_parts(response, read.into()))
     }
 
     /// Keeps the connection of `answer` for the next request, if that is safe.

@@ -75,7 +75,7 @@ impl Collector {
             Ok(request)
         };
         let response = self.client.fetch(build, DEADLINE, MAX_ANSWER_BYTES).await;
-        let (status, _) = response.map_err(CollectorError::Unanswered)?;
+        let status = response.map_err(CollectorError::Unanswered)?.status();
         status.is_success().then_some(()).ok_or(CollectorError::Status(status.as_u16()))
     }
 }

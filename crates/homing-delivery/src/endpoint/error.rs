@@ -2,7 +2,7 @@
 
 use hyper::http::uri::InvalidUri;
 
-use super::{client::BoxError, describe::describe};
+use super::{client::BoxError, describe::describe, oauth2::TokenError};
 use homing_domain::subscription::{FieldError, UnfitEvent};
 
 /// The reason for making no attempt: our own fault, never the endpoint's.
@@ -40,6 +40,9 @@ pub enum RequestError {
     /// A client certificate that cannot be presented. Permanent.
     #[error("the client certificate cannot be presented: {0}")]
     Certificate(FieldError),
+    /// There is no OAuth 2.0 token for the endpoint. May pass.
+    #[error("no OAuth 2.0 token: {0}")]
+    Token(TokenError),
     /// No file descriptors or memory left for a connection. May pass.
     #[error("this process has no resources left for a connection")]
     Resources(#[source] BoxError),
@@ -60,7 +63,7 @@ impl RequestError {
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Resources(_) | Self::Lookup(_) | Self::Proxy(_) => true,
+            Self::Token(_) | Self::Resources(_) | Self::Lookup(_) | Self::Proxy(_) => true,
             Self::Header { .. }
             | Self::Unfit(_)
             | Self::TooLarge { .. }

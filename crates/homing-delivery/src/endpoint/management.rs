@@ -111,11 +111,13 @@ impl Management {
     async fn page(&self, prefix: &str, number: u32) -> Result<Page, ManagementError> {
         let build = || self.request(prefix, number);
         let response = self.client.fetch(build, DEADLINE, MAX_PAGE_BYTES).await;
-        let (status, body) = response.map_err(ManagementError::Unanswered)?;
+        let response = response.map_err(ManagementError::Unanswered)?;
+        let status = response.status();
         if !status.is_success() {
             return Err(ManagementError::Status(status.as_u16()));
         }
-        serde_json::from_slice(&body).map_err(|error| ManagementError::Unreadable(error.into()))
+        serde_json::from_slice(response.body())
+            .map_err(|error| ManagementError::Unreadable(error.into()))
     }
 
     fn request(&self, prefix: &str, number: u32) -> Result<Request<Full<Bytes>>, BoxError> {

@@ -7,7 +7,8 @@
 //!   a proxy that does not answer, up to half of `endpoint.connect_deadline` later;
 //! - at most `endpoint.max_response_bytes` bytes of its response in memory;
 //! - one request, never redirected, and resent at once only if the endpoint provably did not
-//!   process it, or if a reused connection ended before its answer began;
+//!   process it, if a reused connection ended before its answer began, or, once, with another OAuth
+//!   2.0 token if it did not accept the first (401);
 //! - no connection to an address that may not be called, however it is spelled or resolved, nor to
 //!   a URL that `policy` refuses;
 //! - no outcome without the endpoint's action: what *homing* cannot do is a [`RequestError`];
@@ -19,15 +20,16 @@
 //! `address` decides which addresses may be called, `resolve` enforces it and `dns` looks names up,
 //! within `places`. `request` builds (and `rehearse` does so before there is an event), `client`
 //! sends, over a `connection` that `dial` opens and `pool` keeps (`reuse` has the rules), and resends
-//! where `resend` allows it; `identities` has a client for each client certificate, `proxy` the way
-//! through a proxy. `classify` reads the answer, `describe` describes errors. `payload` makes what is kept of an attempt, without
-//! `secrets`.
+//! where `resend` allows it; `identities` has a client for each client certificate, `oauth2` a token
+//! for each authorization server's client, `proxy` the way through a proxy. `classify` reads the
+//! answer into what was `attempted`, `describe` describes errors. `payload` makes what is kept of an
+//! attempt, without `secrets`.
 
 use std::{cell::LazyCell, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{HeaderMap, Request, StatusCode, body::Body as _, header::LOCATION};
+use hyper::{Request, StatusCode, body::Body as _};
 use ipnet::IpNet;
 use tokio::time::{Instant, timeout_at};
 
@@ -35,10 +37,10 @@ use crate::settings::EndpointSettings;
 use homing_domain::{
     delivery::Delivery,
     outcome::{Obstacle, Outcome, Phase},
-    subscription::{Subscription, certificate_expiry},
+    subscription::{Authentication, Subscription, certificate_expiry},
     time::UnixMillis,
-    url::EndpointUrl,
 };
+use homing_store::Store;
 
 mod address;
 mod attempted;
@@ -53,11 +55,13 @@ mod error;
 mod first_bytes;
 mod identities;
 mod management;
+mod oauth2;
 mod payload;
 mod places;
 mod policy;
 mod pool;
 mod proxy;
+mod recent;
 mod rehearse;
 mod request;
 mod resolve;
@@ -70,16 +74,18 @@ mod describe;
 #[cfg(test)]
 mod tests;
 
-use attempted::bounded;
-use client::{BoxError, Client, SendError};
+use attempted::{bounded, moved};
+use client::{Client, SendError};
 use connection::Answer;
 use describe::{describe, refused_certificate};
 use dns::Dns;
 use identities::Identities;
+use oauth2::{Token, Tokens};
 use payload::AnswerRead;
+use policy::Permitted;
 use pool::Host;
 use proxy::Proxy;
-use secrets::{Secrets, without_query};
+use secrets::Secrets;
 use tls::common_identity;
 
 pub use address::{allowed, literal};
@@ -88,6 +94,7 @@ pub use classify::retry_after;
 pub use collector::{Collector, CollectorError};
 pub use error::RequestError;
 pub use management::{Management, ManagementError, Policed};
+pub use oauth2::TokenError;
 pub use payload::PayloadRule;
 pub use policy::{NotCalled, Policy};
 pub use proxy::ProxyProblem;
@@ -100,8 +107,9 @@ pub struct Endpoints {
     /// Presents no certificate, or that of the settings.
     client: Client,
     identities: Arc<Identities>,
-    networks: Arc<[IpNet]>,
-    policy: Policy,
+    tokens: Arc<Tokens>,
+    token_wait: Duration,
+    permitted: Permitted,
     deadline: Duration,
     connect_deadline: Duration,
     max_response_bytes: usize,
@@ -111,10 +119,12 @@ pub struct Endpoints {
 }
 
 /// A request: everything that it is built from.
+#[derive(Clone, Copy)]
 struct Sent<'a> {
     delivery: &'a Delivery,
     subscription: &'a Subscription,
     now: UnixMillis,
+    token: Option<&'a Token>,
 }
 
 /// Where a connection came from, and goes back to.
@@ -134,16 +144,21 @@ impl Endpoints {
         let networks: Arc<[IpNet]> =
             settings.networks().map_err(EndpointSetupError::Settings)?.into();
         let resolver = resolve::Resolver::new(Arc::clone(&networks), names(settings)?);
+        let permitted = Permitted::new(settings, networks)?;
         let proxy = Proxy::of(settings, &resolver)?;
         let client = Client::new(settings, resolver, proxy)?;
         let common = common_identity(settings)?;
         let certificate = common.as_ref().and_then(|identity| identity.cert.first());
+        let certificate_expires = certificate.and_then(|it| certificate_expiry(it));
+        let identities = Identities::new(client.clone());
+        let client = common.map_or_else(|| client.clone(), |identity| client.as_identity(identity));
         Ok(Self {
-            certificate_expires: certificate.and_then(|it| certificate_expiry(it)),
-            identities: Identities::new(client.clone()),
-            client: common.map_or_else(|| client.clone(), |identity| client.as_identity(identity)),
-            networks,
-            policy: Policy::new(settings)?,
+            certificate_expires,
+            identities,
+            tokens: Tokens::new(client.clone(), permitted.clone(), None),
+            token_wait: settings.deadline,
+            client,
+            permitted,
             deadline: settings.deadline,
             connect_deadline: settings.connect_deadline,
             max_response_bytes: settings.max_response_bytes,
@@ -182,6 +197,20 @@ impl Endpoints {
         Self { max_message_bytes: max, ..self }
     }
 
+    /// The same, with OAuth 2.0 tokens that all processes share through `store`.
+    #[must_use]
+    pub fn with_token_store(self, store: Arc<dyn Store>) -> Self {
+        let permitted = self.permitted.clone();
+        Self { tokens: Tokens::new(self.client.clone(), permitted, Some(store)), ..self }
+    }
+
+    /// The same that waits for an OAuth 2.0 token for `wait` at most, instead of a deadline: callers
+    /// that have many deliveries at a time put them back meanwhile.
+    #[must_use]
+    pub fn with_token_wait(self, wait: Duration) -> Self {
+        Self { token_wait: wait, ..self }
+    }
+
     /// Makes the next attempt of `delivery` to `subscription`. `now` is signed, and the base of
     /// `Retry-After`.
     ///
@@ -200,25 +229,62 @@ impl Endpoints {
         subscription: &Subscription,
         now: UnixMillis,
     ) -> Result<Attempted, RequestError> {
-        let sent = Sent { delivery, subscription, now };
-        if let Some(refused) = self.refused(&subscription.spec.url) {
+        let sent = Sent { delivery, subscription, now, token: None };
+        if let Some(refused) = self.permitted.refusal(&subscription.spec.url) {
             let kind = Obstacle::AddressNotAllowed;
             let attempted = Attempted::silent(Outcome::Unreachable { kind }, refused.as_ref());
             return Ok(self.unanswered(attempted, &sent));
         }
-        // One deadline for the exchange as a whole: an endpoint that sends a byte a second holds
-        // its permit no longer than one that sends none.
+        if subscription.spec.authentication.as_ref().is_some_and(|it| it.oauth2().is_some()) {
+            return Box::pin(self.attempt_with_token(sent)).await;
+        }
+        self.exchange(&sent, self.deadline(subscription)).await
+    }
+
+    /// As [`attempt`](Self::attempt), with an OAuth 2.0 token. An endpoint that does not accept it is
+    /// sent another one at once, if there is one.
+    async fn attempt_with_token(&self, sent: Sent<'_>) -> Result<Attempted, RequestError> {
+        let authentication = sent.subscription.spec.authentication.as_ref();
+        let Some(credentials) = authentication.and_then(Authentication::oauth2) else {
+            return self.exchange(&sent, self.deadline(sent.subscription)).await;
+        };
+        let token = self.tokens.get(credentials, self.token_wait).await;
+        let token = token.map_err(RequestError::Token)?;
+        let deadline = self.deadline(sent.subscription);
+        let attempted = self.exchange(&Sent { token: Some(&*token), ..sent }, deadline).await?;
+        if attempted.status != Some(StatusCode::UNAUTHORIZED.as_u16()) {
+            return Ok(attempted);
+        }
+        let until = deadline.min(Instant::now() + self.token_wait);
+        match self.tokens.renewed(credentials, &token, until).await {
+            Some(token) => self.exchange(&Sent { token: Some(&*token), ..sent }, deadline).await,
+            None => Ok(attempted),
+        }
+    }
+
+    /// The end of an exchange that begins now.
+    fn deadline(&self, subscription: &Subscription) -> Instant {
         let own = subscription.spec.deadline.map(|own| own.max(self.connect_deadline));
-        let deadline = Instant::now() + own.unwrap_or(self.deadline);
-        let build = || self.build(&sent);
-        let certificate = subscription.spec.client_certificate.as_ref();
+        Instant::now() + own.unwrap_or(self.deadline)
+    }
+
+    /// Sends the request, and reads the answer, until `deadline`. It is one for the exchange as a
+    /// whole: an endpoint that sends a byte a second holds its permit no longer than one that sends
+    /// none.
+    async fn exchange(
+        &self,
+        sent: &Sent<'_>,
+        deadline: Instant,
+    ) -> Result<Attempted, RequestError> {
+        let build = || self.build(sent);
+        let certificate = sent.subscription.spec.client_certificate.as_ref();
         let own = certificate.map(|certificate| self.identities.client(certificate)).transpose();
         let own = own.map_err(RequestError::Certificate)?;
         let client = own.as_ref().unwrap_or(&self.client);
         let attempted = match client.send(build, deadline).await? {
             Ok((answer, host)) => {
                 let origin = Origin { client, host: &host };
-                return Ok(self.read_response(answer, origin, deadline, &sent).await);
+                return Ok(self.read_response(answer, origin, deadline, sent).await);
             }
             Err(SendError::Connect(error)) => Attempted::failed(error.into()),
             Err(SendError::ConnectTimeout(elapsed)) => {
@@ -227,23 +293,13 @@ impl Endpoints {
             Err(SendError::Timeout(elapsed)) => {
                 Ok(Attempted::silent(Outcome::TimedOut { phase: Phase::Headers }, &elapsed))
             }
-            Err(SendError::Failed(failed)) => Attempted::unread(*failed, now),
+            Err(SendError::Failed(failed)) => Attempted::unread(*failed, sent.now),
         };
-        Ok(self.unanswered(attempted?, &sent))
-    }
-
-    /// The reason why `url` is not called, if that needs no lookup.
-    fn refused(&self, url: &EndpointUrl) -> Option<BoxError> {
-        if let Err(refused) = self.policy.check(url) {
-            return Some(refused.into());
-        }
-        let address = address::literal(url.url())?;
-        let is_refused = !allowed(address, &self.networks);
-        is_refused.then(|| resolve::ResolveError::NotAllowed(address).into())
+        Ok(self.unanswered(attempted?, sent))
     }
 
     fn build(&self, sent: &Sent<'_>) -> Result<Request<Full<Bytes>>, RequestError> {
-        let request = request::build(sent.delivery, sent.subscription, sent.now)?;
+        let request = request::build(sent)?;
         let bytes = request.body().size_hint().exact().unwrap_or_default();
         let (bytes, max) = (usize::try_from(bytes).unwrap_or(usize::MAX), self.max_message_bytes);
         if bytes > max && sent.subscription.spec.workfront.is_some() {
@@ -257,7 +313,8 @@ impl Endpoints {
         if !self.payloads.keeps(attempted.outcome.is_accepted()) {
             return attempted;
         }
-        let payload = self.payloads.payload(sent, &Secrets::of(sent.subscription), None);
+        let payload =
+            self.payloads.payload(sent, &Secrets::of(sent.subscription, sent.token), None);
         Attempted { payload: payload.map(Arc::new), ..attempted }
     }
 
@@ -295,7 +352,7 @@ impl Endpoints {
             origin.client.give_back(origin.host, answer).await;
         }
         // What follows has no part in the exchange: the connection serves others meanwhile.
-        let secrets = LazyCell::new(|| Secrets::of(sent.subscription));
+        let secrets = LazyCell::new(|| Secrets::of(sent.subscription, sent.token));
         let BodyRead { bytes, is_cut } = read;
         let response = if bytes.is_empty() { bytes } else { secrets.masked(&bytes, is_cut) };
         let response = Bytes::from(response);
@@ -336,18 +393,4 @@ struct BodyRead {
 fn names(settings: &EndpointSettings) -> Result<Dns, EndpointSetupError> {
     let servers = settings.name_servers().map_err(EndpointSetupError::Settings)?;
     Ok(Dns::new(servers, settings.connect_deadline))
-}
-
-/// The target of a redirect, which is not followed. Leaves out parts that may be secret.
-fn moved(status: StatusCode, headers: &HeaderMap) -> Option<String> {
-    if !status.is_redirection() {
-        return None;
-    }
-    let location = String::from_utf8_lossy(headers.get(LOCATION)?.as_bytes()).into_owned();
-    let address = without_query(&location);
-    let address: String = address.chars().filter(|c| !c.is_control()).take(200).collect();
-    Some(format!(
-        "it redirects to {address}, which is not followed; change the subscription's URL to \
-         the one that it ends at"
-    ))
 }

@@ -50,8 +50,7 @@ impl PayloadRule {
         secrets: &Secrets,
         answer: Option<AnswerRead<'_>>,
     ) -> Option<Payload> {
-        let (mut request, body) =
-            request::content(sent.delivery, sent.subscription, sent.now).ok()?;
+        let (mut request, body) = request::content(sent).ok()?;
         if !sent.subscription.spec.secrets.is_empty() {
             request.insert(request::WEBHOOK_SIGNATURE, HeaderValue::from_static(MASK));
         }
@@ -128,7 +127,7 @@ mod tests {
         let delivery = delivery(event(), &subscription);
         let event_body = delivery.event.body.clone();
         let now = UnixMillis::new(1_700_000_000_999);
-        let sent = Sent { delivery: &delivery, subscription: &subscription, now };
+        let sent = Sent { delivery: &delivery, subscription: &subscription, now, token: None };
         let mut headers = HeaderMap::new();
         headers.insert("x-echo", HeaderValue::from_static("Bearer bearer-secret!"));
         headers.insert("set-cookie", HeaderValue::from_static("session=1"));
@@ -137,7 +136,7 @@ mod tests {
         let payload = |headers: &HeaderMap, body: &'static [u8], is_cut| {
             let body = Bytes::from_static(body);
             let answer = AnswerRead { headers, body: &body, is_cut };
-            RULE.payload(&sent, &Secrets::of(&subscription), Some(answer)).unwrap()
+            RULE.payload(&sent, &Secrets::of(&subscription, None), Some(answer)).unwrap()
         };
         let kept = |headers: &HeaderMap| payload(headers, b"0123", true).response.unwrap();
         assert!(kept(&headers).cut, "it may go on where it was read");

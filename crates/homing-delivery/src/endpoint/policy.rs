@@ -1,8 +1,15 @@
 //! The URLs that the settings allow to call, whatever their addresses are.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use super::EndpointSetupError;
+use ipnet::IpNet;
+
+use super::{
+    EndpointSetupError,
+    address::{allowed, literal},
+    client::BoxError,
+    resolve::ResolveError,
+};
 use crate::settings::{EndpointSettings, Ports};
 use homing_domain::{
     subscription::{FieldError, MAX_DEADLINE},
@@ -86,6 +93,34 @@ impl Policy {
             MAX_DEADLINE.as_secs()
         );
         Err(FieldError::new("deadline", message))
+    }
+}
+
+/// Decides which URLs are called, as far as that needs no lookup: names are checked where they are
+/// resolved.
+#[derive(Clone)]
+pub(super) struct Permitted {
+    policy: Policy,
+    networks: Arc<[IpNet]>,
+}
+
+impl Permitted {
+    /// URLs by the policy of `settings`, with addresses that are public or in `networks`.
+    pub(super) fn new(
+        settings: &EndpointSettings,
+        networks: Arc<[IpNet]>,
+    ) -> Result<Self, EndpointSetupError> {
+        Ok(Self { policy: Policy::new(settings)?, networks })
+    }
+
+    /// The reason why `url` is not called.
+    pub(super) fn refusal(&self, url: &EndpointUrl) -> Option<BoxError> {
+        if let Err(refused) = self.policy.check(url) {
+            return Some(refused.into());
+        }
+        let address = literal(url.url())?;
+        let is_refused = !allowed(address, &self.networks);
+        is_refused.then(|| ResolveError::NotAllowed(address).into())
     }
 }
 

@@ -9,7 +9,7 @@ use hyper::{Request, header::AUTHORIZATION};
 use rustls::pki_types::ServerName;
 use url::Host;
 
-use super::{RequestError, request, tls::identity};
+use super::{RequestError, Sent, request, tls::identity};
 use homing_domain::{
     delivery::{Delivery, Progress},
     event::{CONTENT_TYPE_DEFAULT, Event},
@@ -35,7 +35,8 @@ pub fn rehearse(subscription: &Subscription) -> Result<(), FieldError> {
         body: Bytes::from_static(b"{}"),
     };
     let delivery = Delivery::new(Arc::new(event), subscription.id, Progress::default());
-    let request = request::build(&delivery, subscription, UnixMillis::new(0));
+    let now = UnixMillis::new(0);
+    let request = request::build(&Sent { delivery: &delivery, subscription, now, token: None });
     let request = request.map_err(|error| refused(&error, subscription))?;
     if let Some(certificate) = &subscription.spec.client_certificate {
         identity(certificate.reveal())?;
@@ -66,6 +67,7 @@ fn refused(error: &RequestError, subscription: &Subscription) -> FieldError {
         RequestError::Unfit(_)
         | RequestError::TooLarge { .. }
         | RequestError::Unsendable(_)
+        | RequestError::Token(_)
         | RequestError::Resources(_)
         | RequestError::Lookup(_)
         | RequestError::Proxy(_)

@@ -12,14 +12,12 @@ use hyper::{
     },
 };
 
-use super::RequestError;
+use super::{RequestError, Sent, oauth2::Token};
 use homing_domain::{
-    delivery::Delivery,
     event::ContentEncoding,
     id::DeliveryId,
     signature::{SignedContent, signature_header},
-    subscription::Subscription,
-    time::UnixMillis,
+    subscription::{AuthToken, Authentication},
 };
 
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -34,7 +32,8 @@ const HOMING_TOPIC: HeaderName = HeaderName::from_static("x-homing-topic");
 /// As many of homing's own headers as most requests have; one with all of them has the map grow.
 const OWN_HEADERS: usize = 12;
 
-const AGENT: HeaderValue = HeaderValue::from_static(concat!("homing/", env!("CARGO_PKG_VERSION")));
+pub(super) const AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("homing/", env!("CARGO_PKG_VERSION")));
 
 /// The content type of a body whose own one no header can carry: bytes. RFC 9110, 8.3.
 const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
@@ -42,25 +41,22 @@ const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
 const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Builds the next attempt of `delivery` as a request, sent at `now`. The body is not copied,
-/// unless it is sent in Workfront's form.
+/// Builds the next attempt of a delivery as a request. The body is not copied, unless it is sent in
+/// Workfront's form.
 ///
 /// # Errors
 ///
 /// [`RequestError::Header`] for a header that HTTP cannot carry, [`RequestError::Url`] for a URL
 /// that it cannot, [`RequestError::Key`] for a target that is no URL, [`RequestError::Unfit`] for an
 /// event that Workfront's form cannot hold.
-pub(super) fn build(
-    delivery: &Delivery,
-    subscription: &Subscription,
-    now: UnixMillis,
-) -> Result<Request<Full<Bytes>>, RequestError> {
+pub(super) fn build(sent: &Sent<'_>) -> Result<Request<Full<Bytes>>, RequestError> {
+    let Sent { delivery, subscription, now, .. } = *sent;
     let url = &subscription.spec.url;
     if let Some(key) = url.key() {
         return Err(RequestError::Key(key.to_owned()));
     }
     let uri = Uri::try_from(url.as_str()).map_err(RequestError::Url)?;
-    let (mut headers, body) = content(delivery, subscription, now)?;
+    let (mut headers, body) = content(sent)?;
     let signed = SignedContent { id: delivery.id(), sent: now, body: &body };
     if let Some(signatures) = signature_header(&subscription.spec.secrets, &signed) {
         headers.insert(WEBHOOK_SIGNATURE, value(&WEBHOOK_SIGNATURE, &signatures)?);
@@ -77,11 +73,8 @@ pub(super) fn build(
 /// # Errors
 ///
 /// As [`build`].
-pub(super) fn content(
-    delivery: &Delivery,
-    subscription: &Subscription,
-    now: UnixMillis,
-) -> Result<(HeaderMap, Bytes), RequestError> {
+pub(super) fn content(sent: &Sent<'_>) -> Result<(HeaderMap, Bytes), RequestError> {
+    let Sent { delivery, subscription, now, .. } = *sent;
     let event = &delivery.event;
     let (content_type, encoding, body) = match &subscription.spec.workfront {
         None => {
@@ -89,7 +82,7 @@ pub(super) fn content(
         }
         Some(form) => (JSON, None, form.message(delivery, now).map_err(RequestError::Unfit)?),
     };
-    let mut headers = headers(delivery, subscription, now)?;
+    let mut headers = headers(sent)?;
     headers.insert(CONTENT_TYPE, content_type);
     if let Some(encoding) = encoding.map(ContentEncoding::as_str) {
         headers.insert(CONTENT_ENCODING, value(&CONTENT_ENCODING, encoding)?);
@@ -103,11 +96,8 @@ pub(super) fn content(
 }
 
 /// Puts the subscription's own headers first, so that none of them replaces one of homing's.
-fn headers(
-    delivery: &Delivery,
-    subscription: &Subscription,
-    now: UnixMillis,
-) -> Result<HeaderMap, RequestError> {
+fn headers(sent: &Sent<'_>) -> Result<HeaderMap, RequestError> {
+    let Sent { delivery, subscription, now, .. } = *sent;
     let (event, spec) = (&delivery.event, &subscription.spec);
     let mut headers = HeaderMap::with_capacity(OWN_HEADERS.saturating_add(spec.headers.len()));
     for (name, text) in &spec.headers {
@@ -122,12 +112,8 @@ fn headers(
     headers.entry(ACCEPT).or_insert(ANYTHING);
     headers.insert(WEBHOOK_ID, value(&WEBHOOK_ID, id.encode(&mut text))?);
     headers.insert(WEBHOOK_TIMESTAMP, now.seconds().into());
-    if let Some(token) = &spec.auth_token {
-        let bearer = sensitive(&format!("Bearer {}", token.reveal().trim_ascii()))
-            .ok_or_else(|| RequestError::Header { name: AUTHORIZATION.to_string() })?;
-        headers.insert(AUTHORIZATION, bearer);
-    } else if let Some(authentication) = &spec.authentication {
-        let authorization = sensitive(&authentication.authorization())
+    if let Some(text) = authorization(sent) {
+        let authorization = sensitive(&text)
             .ok_or_else(|| RequestError::Header { name: AUTHORIZATION.to_string() })?;
         headers.insert(AUTHORIZATION, authorization);
     }
@@ -143,6 +129,15 @@ fn headers(
     }
     headers.insert(HOMING_TOPIC, value(&HOMING_TOPIC, event.topic.as_str())?);
     Ok(headers)
+}
+
+/// The value of `Authorization`; `None`: none but that of the subscription's own headers.
+fn authorization(sent: &Sent<'_>) -> Option<String> {
+    let spec = &sent.subscription.spec;
+    let bearer = |token: &AuthToken| format!("Bearer {}", token.reveal().trim_ascii());
+    let fixed = || spec.authentication.as_ref().and_then(Authentication::authorization);
+    let lasting = spec.auth_token.as_ref().map(bearer).or_else(fixed);
+    lasting.or_else(|| sent.token.map(Token::authorization))
 }
 
 /// Bytes beyond ASCII stay unchanged, which HTTP calls opaque. Blanks at the ends are not part of a
@@ -173,6 +168,15 @@ mod tests {
 
     use super::*;
     use crate::endpoint::tests::samples::{delivery, event, subscription};
+    use homing_domain::{delivery::Delivery, subscription::Subscription, time::UnixMillis};
+
+    fn sent(
+        delivery: &Delivery,
+        subscription: &Subscription,
+        now: UnixMillis,
+    ) -> Result<Request<Full<Bytes>>, RequestError> {
+        build(&Sent { delivery, subscription, now, token: None })
+    }
 
     fn built(event_type: (&str, &str), changes: &serde_json::Value) -> Request<Full<Bytes>> {
         let subscription = subscription("https://example.com/hook?key=1", changes);
@@ -180,7 +184,7 @@ mod tests {
         event.topic = homing_domain::topic::Topic::new(event_type.0).unwrap();
         event.content_type = event_type.1.to_owned();
         let now = UnixMillis::new(1_700_000_000_999);
-        build(&delivery(event, &subscription), &subscription, now).unwrap()
+        sent(&delivery(event, &subscription), &subscription, now).unwrap()
     }
 
     fn body(request: &Request<Full<Bytes>>) -> Bytes {
@@ -278,7 +282,7 @@ mod tests {
         let mut event = event();
         event.content_encoding = ContentEncoding::new("gzip");
         let delivery = delivery(event.clone(), &subscription);
-        let request = build(&delivery, &subscription, UnixMillis::new(0)).unwrap();
+        let request = sent(&delivery, &subscription, UnixMillis::new(0)).unwrap();
         assert_eq!(request.headers()[CONTENT_ENCODING], "gzip");
 
         let form = serde_json::json!({"topics": ["TASK.UPDATE"], "workfront": {}});
@@ -286,7 +290,7 @@ mod tests {
             crate::endpoint::tests::samples::subscription("https://a.example", &form);
         event.topic = homing_domain::topic::Topic::new("TASK.UPDATE").unwrap();
         let delivery = crate::endpoint::tests::samples::delivery(event, &subscription);
-        let request = build(&delivery, &subscription, UnixMillis::new(0)).unwrap();
+        let request = sent(&delivery, &subscription, UnixMillis::new(0)).unwrap();
         assert_eq!(request.headers().get(CONTENT_ENCODING), None);
     }
 
@@ -296,7 +300,7 @@ mod tests {
         let mut event = event();
         event.body = Bytes::new();
         let delivery = delivery(event, &subscription);
-        let request = build(&delivery, &subscription, UnixMillis::new(0)).unwrap();
+        let request = sent(&delivery, &subscription, UnixMillis::new(0)).unwrap();
         assert_eq!(request.headers()[CONTENT_LENGTH], "0");
     }
 
@@ -310,7 +314,7 @@ mod tests {
         let mut event = event();
         event.content_type = "text/plain ".to_owned();
         let delivery = delivery(event, &subscription);
-        let request = build(&delivery, &subscription, UnixMillis::new(0)).unwrap();
+        let request = sent(&delivery, &subscription, UnixMillis::new(0)).unwrap();
         for value in request.headers().values() {
             assert_eq!(value.as_bytes(), value.as_bytes().trim_ascii(), "{value:?}");
         }
@@ -332,7 +336,7 @@ mod tests {
         subscription.spec.headers.insert("User-Agent".into(), "forged".into());
         let delivery = delivery(event(), &subscription);
 
-        let request = build(&delivery, &subscription, UnixMillis::new(0)).unwrap();
+        let request = sent(&delivery, &subscription, UnixMillis::new(0)).unwrap();
 
         assert!(!texts(&request).join("\n").contains("forged"));
     }
@@ -351,7 +355,7 @@ mod tests {
         subscription.spec.headers.insert("x-team".into(), "a\r\nb".into());
         let delivery = delivery(event(), &subscription);
 
-        let error = build(&delivery, &subscription, UnixMillis::new(0)).unwrap_err();
+        let error = sent(&delivery, &subscription, UnixMillis::new(0)).unwrap_err();
 
         insta::assert_snapshot!(error, @"header `x-team` cannot be sent: its name or value is not one");
     }

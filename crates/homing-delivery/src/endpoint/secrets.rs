@@ -1,6 +1,6 @@
 //! Secrets of a request that its endpoint repeats, and masks in place of them.
 //!
-//! Found are the token, Basic credentials and the subscription's own headers, in clear, escaped for JSON and
+//! Found are tokens, credentials and the subscription's own headers, in clear, escaped for JSON and
 //! percent-encoded, a credential also by its words and without its Basic encoding; and signatures, by
 //! their form. Other encodings of a secret are not found.
 
@@ -9,7 +9,11 @@ use std::cmp::Reverse;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use homing_domain::{payload::MASK, subscription::Subscription};
+use super::oauth2::Token;
+use homing_domain::{
+    payload::MASK,
+    subscription::{Authentication, OAuth2Credentials, Subscription},
+};
 
 /// A shorter credential is not masked: it would be found everywhere.
 const MIN_CREDENTIAL_BYTES: usize = 4;
@@ -38,15 +42,19 @@ struct Secret {
 }
 
 impl Secrets {
-    /// The secrets that a request to `subscription` carries.
-    pub(super) fn of(subscription: &Subscription) -> Self {
+    /// The secrets that a request to `subscription` carries, with the OAuth 2.0 token that it sends.
+    pub(super) fn of(subscription: &Subscription, token: Option<&Token>) -> Self {
         let spec = &subscription.spec;
         let mut secrets = Vec::new();
         if let Some(token) = &spec.auth_token {
             add_credential(&mut secrets, token.reveal());
         }
-        if let Some(authentication) = &spec.authentication {
-            add_credential(&mut secrets, &authentication.authorization());
+        if let Some(token) = token {
+            add_credential(&mut secrets, token.reveal());
+        }
+        let authorization = spec.authentication.as_ref().and_then(Authentication::authorization);
+        if let Some(authorization) = authorization {
+            add_credential(&mut secrets, &authorization);
         }
         for (name, value) in &spec.headers {
             if is_secret(name) {
@@ -55,6 +63,17 @@ impl Secrets {
                 add(&mut secrets, value.trim_ascii(), true);
             }
         }
+        Self::new(secrets)
+    }
+
+    /// The secrets that a token request carries.
+    pub(super) fn of_client(credentials: &OAuth2Credentials) -> Self {
+        let mut secrets = Vec::new();
+        add(&mut secrets, &credentials.client_secret, false);
+        Self::new(secrets)
+    }
+
+    fn new(mut secrets: Vec<Secret>) -> Self {
         secrets.sort_by_key(|secret| Reverse(secret.bytes.len()));
         secrets.dedup();
         let mut first = [false; 256];
@@ -226,7 +245,7 @@ mod tests {
     use crate::endpoint::tests::samples::subscription;
 
     fn secrets(changes: &serde_json::Value) -> Secrets {
-        Secrets::of(&subscription("https://example.com/hook", changes))
+        Secrets::of(&subscription("https://example.com/hook", changes), None)
     }
 
     #[test]

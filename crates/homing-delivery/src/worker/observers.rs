@@ -202,10 +202,10 @@ impl Observers {
             SkipReason::CircuitFrozen if matches!(next, Some((_, Route::Held { .. }))) => {
                 self.held(of, "the circuit is frozen", None);
             }
-            // One record per delivery, when this begins: there may be very many.
+            // Records as of those that wait for their turn: there may be very many.
             SkipReason::NotNow(error) => {
                 self.held(of, "no attempt can be made now", Some(error.as_ref()));
-                if times > 0 {
+                if !is_recorded(times) {
                     return;
                 }
             }
@@ -230,7 +230,7 @@ impl Observers {
             SkipReason::Throttled(_) => {
                 log_events::throttled();
                 self.put_back(url.as_ref(), "throttled", None);
-                if times == 0 || !(is_growing(times) || times.is_multiple_of(10)) {
+                if times == 0 || !is_recorded(times) {
                     return;
                 }
             }
@@ -245,6 +245,11 @@ impl Observers {
             self.attempt_log.skipped(delivery, skipped, next);
         }
     }
+}
+
+/// True if a wait that was put off `times` times before is recorded.
+fn is_recorded(times: u32) -> bool {
+    is_growing(times) || times.is_multiple_of(10)
 }
 
 /// Writes the sums until `over`, and then the last ones.

@@ -5,7 +5,7 @@ use std::fmt;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{FieldError, secretive};
+use super::{FieldError, OAuth2Credentials, secretive};
 use crate::payload::MASK;
 
 const MAX_USERNAME_CHARS: usize = 255;
@@ -18,6 +18,9 @@ const MAX_PASSWORD_CHARS: usize = 1_024;
 pub enum Authentication {
     /// HTTP's Basic scheme.
     Basic(BasicCredentials),
+    /// A token that homing asks for, OAuth 2.0's client credentials grant.
+    #[serde(rename = "oauth2")]
+    OAuth2(OAuth2Credentials),
 }
 
 /// A user name and a password; shown by `Debug` without the password.
@@ -37,9 +40,14 @@ impl<'de> Deserialize<'de> for Authentication {
         #[serde(rename_all = "snake_case")]
         enum Given {
             Basic(BasicCredentials),
+            #[serde(rename = "oauth2")]
+            OAuth2(OAuth2Credentials),
         }
-        let Given::Basic(basic) = secretive::object(deserializer, "an object: {\"basic\": {…}}")?;
-        Ok(Self::Basic(basic))
+        let expected = "an object: {\"basic\": {…}} or {\"oauth2\": {…}}";
+        Ok(match secretive::object(deserializer, expected)? {
+            Given::Basic(basic) => Self::Basic(basic),
+            Given::OAuth2(oauth2) => Self::OAuth2(oauth2),
+        })
     }
 }
 
@@ -65,6 +73,7 @@ impl Authentication {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Basic(_) => "basic",
+            Self::OAuth2(_) => "oauth2",
         }
     }
 
@@ -76,14 +85,25 @@ impl Authentication {
                 username: username.clone(),
                 password: MASK.to_owned(),
             }),
+            Self::OAuth2(oauth2) => Self::OAuth2(oauth2.masked()),
         }
     }
 
-    /// The value of `Authorization`. A secret.
+    /// The value of `Authorization`, a secret; `None`: it is that of a token.
     #[must_use]
-    pub fn authorization(&self) -> String {
+    pub fn authorization(&self) -> Option<String> {
         match self {
-            Self::Basic(basic) => basic.authorization(),
+            Self::Basic(basic) => Some(basic.authorization()),
+            Self::OAuth2(_) => None,
+        }
+    }
+
+    /// The credentials for which a token is sent.
+    #[must_use]
+    pub fn oauth2(&self) -> Option<&OAuth2Credentials> {
+        match self {
+            Self::Basic(_) => None,
+            Self::OAuth2(oauth2) => Some(oauth2),
         }
     }
 
@@ -95,6 +115,7 @@ impl Authentication {
     pub fn check(&self) -> Result<(), FieldError> {
         match self {
             Self::Basic(basic) => basic.check(),
+            Self::OAuth2(oauth2) => oauth2.check(),
         }
     }
 }
@@ -157,8 +178,9 @@ mod tests {
     fn basic_credentials_are_encoded_as_the_standard_shows() {
         // Source: RFC 7617, 2 and 2.1.
         let aladdin = basic("Aladdin", "open sesame");
-        assert_eq!(aladdin.authorization(), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
-        assert_eq!(basic("test", "123£").authorization(), "Basic dGVzdDoxMjPCow==");
+        let sent = |basic: &Authentication| basic.authorization().unwrap();
+        assert_eq!(sent(&aladdin), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        assert_eq!(sent(&basic("test", "123£")), "Basic dGVzdDoxMjPCow==");
     }
 
     #[test]
@@ -174,7 +196,7 @@ mod tests {
     #[test]
     fn values_of_the_wrong_kind_are_not_repeated() {
         for (given, expected) in [
-            (r#""user:s3cret""#, "expected an object: {\"basic\": {…}}"),
+            (r#""user:s3cret""#, "expected an object: {\"basic\": {…}} or {"),
             (r#"{"basic": "user:s3cret"}"#, "expected an object with `username` and `password`"),
             (r#"{"basic": {"username": "u", "password": 731773}}"#, "expected a string"),
             (r#"{"basic": {"username": true, "password": "s3cret"}}"#, "expected a string"),

@@ -21,6 +21,7 @@ mod authentication;
 mod client_certificate;
 mod draft;
 mod limits;
+mod oauth2;
 mod secretive;
 mod workfront;
 mod wrong;
@@ -31,6 +32,10 @@ pub use client_certificate::{
 };
 pub use draft::{Draft, FieldError, MAX_SECRETS};
 pub use limits::MAX_DEADLINE;
+pub use oauth2::{
+    CredentialsId, OAuth2Credentials, TokenEndpointAuthMethod, TokenEndpointAuthMethodError,
+    TokenStatus,
+};
 pub use workfront::{
     BOTH_VERSIONS, EVENT_TYPES, FixedVersion, OBJ_CODES, UnfitEvent, Version, VersionError,
     WorkfrontForm, split_topic,

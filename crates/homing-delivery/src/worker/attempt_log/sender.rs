@@ -187,7 +187,9 @@ impl Sender {
         let now = clock::now();
         let Some(next_state) = next_state(message, *route, now) else { return };
         let next_state = match (reason, next_state.due(), message.progress.not_before) {
-            (SkipReason::Throttled(_), Some(due), _) => NextState::Throttled(due),
+            (SkipReason::Throttled(_) | SkipReason::NotNow(_), Some(due), _) => {
+                NextState::Throttled(due)
+            }
             (SkipReason::RetryAfter(_), Some(_), Some(not_before)) => {
                 NextState::NotBefore(not_before)
             }

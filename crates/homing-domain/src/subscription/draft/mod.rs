@@ -40,7 +40,8 @@ pub struct Draft {
     /// Sent as `Authorization: Bearer`.
     #[serde(default)]
     pub auth_token: Option<String>,
-    /// Sent as `Authorization` in place of a token: `{"basic": {"username": …, "password": …}}`.
+    /// Sent as `Authorization` in place of a token: `{"basic": {"username": …, "password": …}}`, or
+    /// `{"oauth2": {"token_url": …, "client_id": …, "client_secret": …}}`.
     #[serde(default)]
     pub authentication: Option<Authentication>,
     /// The client certificate that is presented to the endpoint: `{"certificate": …, "key": …}`, both
