@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(table(Some(200)), table(None));
         insta::assert_snapshot!(table(Some(80)), @"
         ID                                    TOPICS      URL
-        01931f5a-9c4e-7000-8000-0123456789ab  order.paid  https://example.com…/tenant/7
+        01931f5a-9c4e-7000-8000-0123456789ab  order.paid  https://example.com/…/tenant/7
         01931f5a-9c4e-7000-8000-0123456789ab  refund      https://example.com/hook
         ");
         // Not narrower than that: the terminal breaks the line.

@@ -65,8 +65,7 @@ fn help_is_an_answer() {
       -V, --version  Print version
 
     Options of every command:
-          --config <FILE>      Settings file; without it homing.toml, or else
-                               /etc/homing/homing.toml
+          --config <FILE>      Settings file; without it homing.toml, or else /etc/homing/homing.toml
           --set <KEY=VALUE>    Change one setting, e.g. worker.max_in_flight=64; may be repeated
           --broker <URL>       The broker, short for --set broker.url=URL
           --store <URL>        The store, short for --set store.url=URL

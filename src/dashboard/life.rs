@@ -91,7 +91,7 @@ mod tests {
         insta::assert_snapshot!(life.shapes.to_string().replace("</rect>", "</rect>\n"), @r#"
         <rect x="0.00" y="0" width="300.00" height="16" class="fill-wait"><title>open from 1970-01-01 00:00:00.000 UTC for 30 min</title></rect>
         <rect x="300.00" y="0" width="300.00" height="16" class="fill-good"><title>closed from 1970-01-01 00:30:00.000 UTC for 30 min</title></rect>
-        <rect x="100.00" y="0" width="1.50" height="16" class="fill-mark"><title>probed at 1970-01-01 00:10:00.000 UTC</title></rect>
+        <rect x="100.00" y="0" width="1.5" height="16" class="fill-mark"><title>probed at 1970-01-01 00:10:00.000 UTC</title></rect>
         "#);
         let listed: Vec<_> = life.changes.iter().map(|(_, state, _)| *state).collect();
         assert_eq!(listed, ["closed", "probed", "open"]);

@@ -196,7 +196,7 @@ async fn only_what_the_endpoint_did_is_charged_to_it() {
         let error = failed(&right, &receiver.url("/")).await;
         assert!(matches!(error, RequestError::Proxy(_)), "{kind:?} {error:?}");
         let problem = right.proxy_problem().expect("it is known");
-        assert!(problem.why.contains("onnection refused"), "{problem:?}");
+        assert!(problem.why.to_lowercase().contains("connection refused"), "{problem:?}");
         proxy.start_again().await;
         eventually(async || match try_send(&right, &receiver.url("/")).await {
             Ok(answer) => holds(answer.accepted, format!("{answer:?}")),
@@ -238,6 +238,7 @@ async fn silence_is_charged_to_the_one_that_is_silent() {
             (error, began.elapsed())
         };
         let paused = async {
+            // The request is under way.
             sleep(Duration::from_millis(500)).await;
             proxy.pause();
         };
@@ -318,6 +319,7 @@ async fn outage(kind: Kind, outage: Outage) {
         holds(shown.contains("`endpoint.proxy`"), shown)
     })
     .await;
+    // The outage lasts.
     sleep(Duration::from_secs(3)).await;
     let back = Instant::now();
     match outage {

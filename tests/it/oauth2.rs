@@ -168,8 +168,8 @@ async fn four_workers_ask_once_in_a_lifetime() {
                 publisher.publish(Raw::new("t", &id, "{}")).await;
             }
             server.wait_for_accepted((round + 1) * EVENTS).await;
-            // The token of this round is to expire.
             let pause = Duration::from_secs(if rounds > 1 { 5 } else { 0 });
+            // The token of this round is to expire.
             tokio::time::sleep(pause).await;
         }
         site.wait_until_settled().await;

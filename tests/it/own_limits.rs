@@ -33,6 +33,7 @@ impl UnderWay {
         let count = Arc::clone(&self.now);
         #[expect(clippy::disallowed_methods, reason = "it ends by itself")]
         tokio::spawn(async move {
+            // As the endpoint takes.
             sleep(takes).await;
             count.fetch_sub(1, Ordering::SeqCst);
         });

@@ -70,11 +70,6 @@ impl OAuthServer {
         .await;
     }
 
-    pub(crate) async fn stop(&mut self) {
-        let mut process = self.process.take().expect("it runs");
-        process.kill().await.expect("it ends");
-    }
-
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }

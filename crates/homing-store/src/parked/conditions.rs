@@ -98,16 +98,16 @@ impl<B: Backend> SqlStore<B> {
 
     /// The statuses of a class that there are: each costs one look into the index.
     async fn of_status(&self, status: StatusRange) -> Result<Group, StoreError> {
-        let is = |status| Test::Is(Column::Status, Value::Number(status));
-        let (first, last) = status.range().into_inner();
-        if first == last {
-            return Ok(vec![is(i64::from(first))]);
-        }
         const NEXT: &str = "WITH RECURSIVE seen(value) AS ( \
             SELECT min(status) FROM parked WHERE status >= $1 AND status <= $2 UNION ALL \
             SELECT (SELECT min(status) FROM parked WHERE status > seen.value AND status <= $2) \
             FROM seen WHERE seen.value IS NOT NULL) \
             SELECT CAST(value AS bigint) FROM seen WHERE value IS NOT NULL";
+        let is = |status| Test::Is(Column::Status, Value::Number(status));
+        let (first, last) = status.range().into_inner();
+        if first == last {
+            return Ok(vec![is(i64::from(first))]);
+        }
         let read = self.all::<(i64,)>(sql(NEXT).bind(i64::from(first)).bind(i64::from(last)));
         let found = self.ask("reading which statuses parked deliveries have", read).await?;
         Ok(found.into_iter().map(|(status,)| is(status)).collect())

@@ -293,7 +293,7 @@ mod tests {
         assert!(!said.contains("secret"), "{said}");
         insta::assert_snapshot!(said, @"
         it answered 200 with something else than a JSON object with a token
-        it answered 200 with something else than a JSON object with a token
+        it answered 200 without an `access_token`
         it answered 200 without an `access_token`
         it answered 200 without an `access_token`
         it answered 200 with a `token_type` other than `Bearer`

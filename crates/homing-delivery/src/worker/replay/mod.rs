@@ -117,7 +117,7 @@ pub(super) async fn run(context: Arc<Context>, stop: CancellationToken) {
     }
 }
 
-/// What is missing of a replay that has left out `urls`; an earlier worker may have left out others.
+/// The note of a replay that has left out `urls`; an earlier worker may have left out others.
 fn left_out(urls: &BTreeSet<EndpointUrl>) -> String {
     let mut note = "endpoints whose circuit was not closed were left out".to_owned();
     let mut separator = ": ";
