@@ -208,9 +208,10 @@ fn is_ready(dashboard: Option<SocketAddr>) {
         format!("http://{address}/")
     });
     let name = if cfg!(feature = "dashboard") { "dashboard" } else { "API" };
-    match url {
-        Some(url) => info!(url, "service.ready: the {name} is at this address"),
-        None => info!("service.ready"),
+    if let Some(url) = url {
+        info!(url, "service.ready: the {name} is at this address");
+    } else {
+        info!("service.ready");
     }
 }
 

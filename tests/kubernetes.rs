@@ -135,11 +135,12 @@ fn a_value_that_keda_does_not_know_is_refused() {
 
 /// The environment of a container, with what Kubernetes puts in from the Secret.
 fn environment(container: &Value, objects: &[Value], settings: &str) -> BTreeMap<String, String> {
-    let secret = of_kind(objects, "Secret")[0];
+    let secret = *of_kind(objects, "Secret").first().expect("there is one");
     let variables = container["env"].as_array().expect("there are some").iter();
     let value = |variable: &Value| {
         let key = variable["valueFrom"]["secretKeyRef"]["key"].as_str();
-        let value = key.map_or(&variable["value"], |key| &secret["stringData"][key]);
+        let stored = |key| secret.pointer(&format!("/stringData/{key}")).expect("it is there");
+        let value = key.map_or(&variable["value"], stored);
         match variable["name"].as_str().expect("a name") {
             "HOMING_CONFIG" => ("HOMING_CONFIG".to_owned(), settings.to_owned()),
             name => (name.to_owned(), value.as_str().expect("a value").to_owned()),

@@ -206,7 +206,7 @@ async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
         Command::Run(arguments) => run::run(&globals, &arguments, output).await,
         Command::Dev(arguments) => Box::pin(dev::run(&globals, &arguments, output)).await,
         Command::Listen(arguments) => Box::pin(listen::run(&globals, &arguments, output)).await,
-        Command::Open(arguments) => open::run(&globals, &arguments, output).await,
+        Command::Open(arguments) => open::run(&globals, &arguments, output),
         Command::Publish(arguments) => publish::run(&globals, arguments, output).await,
         Command::Subscriptions(command) => subscriptions::run(&globals, command, output).await,
         Command::Endpoints(command) => Box::pin(endpoints::run(&globals, command, output)).await,

@@ -31,21 +31,20 @@ pub(super) struct Arguments {
     print: bool,
 }
 
-pub(super) async fn run(
+pub(super) fn run(
     globals: &Globals,
     arguments: &Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let url = match globals.remote()? {
-        Some(api) => api.url().as_str().to_owned(),
-        None => {
-            let mut listen = globals.settings()?.api.listen;
-            // An address that means all of them is none to go to.
-            if listen.ip().is_unspecified() {
-                listen.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-            }
-            format!("http://{listen}/")
+    let url = if let Some(api) = globals.remote()? {
+        api.url().as_str().to_owned()
+    } else {
+        let mut listen = globals.settings()?.api.listen;
+        // An address that means all of them is none to go to.
+        if listen.ip().is_unspecified() {
+            listen.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
         }
+        format!("http://{listen}/")
     };
     if output.json {
         output.document(&json!({ "url": url }))?;

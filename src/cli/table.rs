@@ -39,7 +39,7 @@ const GAP: usize = 2;
 /// Rows under a header, written all at once.
 pub(super) struct Rows {
     header: Vec<String>,
-    rows: Vec<(Vec<String>, Option<Tone>)>,
+    lines: Vec<(Vec<String>, Option<Tone>)>,
     colours: bool,
     /// Columns of the terminal; `None`: it is none.
     width: Option<usize>,
@@ -48,18 +48,18 @@ pub(super) struct Rows {
 impl Rows {
     pub(super) fn new(output: &Output<'_>, header: &[&str]) -> Self {
         let header = header.iter().map(|name| (*name).to_owned()).collect();
-        Self { header, rows: Vec::new(), colours: output.colours(), width: output.width() }
+        Self { header, lines: Vec::new(), colours: output.colours(), width: output.width() }
     }
 
     pub(super) fn add<T: ToString>(&mut self, cells: impl IntoIterator<Item = T>) {
         let cells = cells.into_iter().map(|cell| visible(&cell.to_string()).into_owned());
-        self.rows.push((cells.collect(), None));
+        self.lines.push((cells.collect(), None));
     }
 
     /// A row whose last cell has a tone.
     pub(super) fn add_toned(&mut self, cells: &[String], tone: Tone) {
         let cells = cells.iter().map(|cell| visible(cell).into_owned()).collect();
-        self.rows.push((cells, Some(tone)));
+        self.lines.push((cells, Some(tone)));
     }
 
     /// Writes the table; the columns `right` hold numbers.
@@ -73,7 +73,7 @@ impl Rows {
         if self.colours {
             table.enforce_styling();
         }
-        for (cells, tone) in &self.rows {
+        for (cells, tone) in &self.lines {
             let last = cells.len().saturating_sub(1);
             let cells = cells.iter().enumerate().map(|(index, text)| {
                 let cell = Cell::new(text);
@@ -100,7 +100,7 @@ impl Rows {
     /// Shortens the widest texts until a row fits `width`, as far as that is possible; true: it did.
     fn fit(&mut self, width: usize) -> bool {
         let mut widths: Vec<_> = self.header.iter().map(|name| length(name)).collect();
-        for (cells, _) in &self.rows {
+        for (cells, _) in &self.lines {
             for (widest, cell) in widths.iter_mut().zip(cells) {
                 *widest = length(cell).max(*widest);
             }
@@ -117,7 +117,7 @@ impl Rows {
             *widest = widest.saturating_sub(1);
         }
         let mut is_cut = false;
-        for (cells, _) in &mut self.rows {
+        for (cells, _) in &mut self.lines {
             for (cell, width) in cells.iter_mut().zip(&widths) {
                 if let Some(short) = shortened(cell, *width) {
                     *cell = short;

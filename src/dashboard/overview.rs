@@ -173,11 +173,9 @@ fn says(one: &BrokenEndpoint) -> (String, String) {
         let text = "Its answers take long; its deliveries have a queue of their own.";
         return (text.to_owned(), String::new());
     }
-    match &one.error {
-        Some(error) => (error.report(), error.text.clone()),
-        None => {
-            let known = one.circuit.reason.clone().or_else(|| one.circuit.last_outcome.clone());
-            (known.unwrap_or_else(|| "no attempt is in the log".to_owned()), String::new())
-        }
+    if let Some(error) = &one.error {
+        return (error.report(), error.text.clone());
     }
+    let known = one.circuit.reason.clone().or_else(|| one.circuit.last_outcome.clone());
+    (known.unwrap_or_else(|| "no attempt is in the log".to_owned()), String::new())
 }

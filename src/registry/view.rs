@@ -134,8 +134,8 @@ fn masked<'de, D: Deserializer<'de>>(deserializer: D) -> Result<&'static str, D:
 fn masked_headers<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, &'static str>, D::Error> {
-    let names = BTreeMap::<String, IgnoredAny>::deserialize(deserializer)?;
-    Ok(names.into_keys().map(|name| (name, MASK)).collect())
+    let masks = BTreeMap::<String, String>::deserialize(deserializer)?;
+    Ok(masks.into_keys().map(|name| (name, MASK)).collect())
 }
 
 impl From<&Subscription> for View {

@@ -40,7 +40,7 @@ fn endpoints(settings: &str) -> Endpoints {
 fn subscription(url: &str, changes: &Value) -> Subscription {
     let mut draft = json!({"url": url, "topics": ["t"]});
     for (field, value) in changes.as_object().expect("an object") {
-        draft[field] = value.clone();
+        draft.as_object_mut().expect("an object").insert(field.clone(), value.clone());
     }
     let draft: Draft = serde_json::from_value(draft).expect("a draft");
     let (id, now) = (SubscriptionId::new(clock::new_id()), clock::now());
@@ -309,16 +309,14 @@ async fn outage(kind: Kind, outage: Outage) {
     .await;
     let metrics = get(&address, "/metrics", "").await;
     assert!(metrics.contains("\nhoming_proxy_up 0"), "{metrics}");
-    eventually(async || {
-        let status = site.run(&["status"]);
-        holds(status.contains("no attempts are made through the proxy: the proxy"), status)
-    })
-    .await;
-    eventually(async || {
-        let shown = site.run(&["attempts"]);
-        holds(shown.contains("`endpoint.proxy`"), shown)
-    })
-    .await;
+    let in_status = "no attempts are made through the proxy: the proxy";
+    for (command, text) in [("status", in_status), ("attempts", "`endpoint.proxy`")] {
+        eventually(async || {
+            let shown = site.run(&[command]);
+            holds(shown.contains(text), shown)
+        })
+        .await;
+    }
     // The outage lasts.
     sleep(Duration::from_secs(3)).await;
     let back = Instant::now();

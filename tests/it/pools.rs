@@ -253,7 +253,7 @@ async fn a_pool_that_is_scaled_under_load_repeats_nothing() {
     assert_eq!(workers_wanted(&base).await, 1, "there is nothing to do");
 
     let publisher = site.publisher().await;
-    let publishing = Publishing::start(&site, "t", BURST);
+    let burst = Publishing::start(&site, "t", BURST);
     let (mut scaler, mut published) =
         (Scaler { site: &site, base, pool, lately: VecDeque::new(), peak: 1 }, BURST);
     within(2 * PATIENCE, async || {
@@ -266,7 +266,7 @@ async fn a_pool_that_is_scaled_under_load_repeats_nothing() {
         holds(is_back, format!("{} workers, {} at most", scaler.pool.len(), scaler.peak))
     })
     .await;
-    publishing.ended_well();
+    burst.ended_well();
     let arrived = wait_for_events(&receiver, published).await;
     site.wait_until_settled().await;
     for mut process in scaler.pool.into_iter().chain([api]) {

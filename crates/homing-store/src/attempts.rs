@@ -32,7 +32,7 @@ use super::{
 };
 use homing_domain::{
     id::{DeliveryId, SubscriptionId},
-    record::{Classes, Gap, Record, RecordId},
+    record::{Class, Classes, Gap, Record, RecordId},
     status_range::StatusRange,
     text::parsed,
     time::UnixMillis,
@@ -279,16 +279,18 @@ impl<B: Backend> SqlStore<B> {
         let by_id = records.iter().map(|record| (record.id, record));
         let mut kept: BTreeMap<_, _> = by_id.collect();
         kept.retain(|id, _| !ended.contains(id));
-        // The acceptance of a first attempt concerns no other record.
-        let (others, first): (Vec<_>, Vec<_>) =
-            kept.into_values().partition(|record| record.may_have_others());
+        // The acceptance of a first attempt concerns no other record, and is no error.
+        let (first, rest): (Vec<_>, Vec<_>) = kept
+            .into_values()
+            .partition(|record| !record.may_have_others() && record.class() == Class::Accepted);
         let mut count = B::count_inserted(&mut transaction, &first).await?;
         let mut new = BTreeSet::new();
-        for (id,) in B::insert_records(&mut transaction, &others).await? {
+        for (id,) in B::insert_records(&mut transaction, &rest).await? {
             new.insert(attempt_row::record_id(&id)?);
         }
+        let others: Vec<_> = rest.iter().copied().filter(|one| one.may_have_others()).collect();
         let (added, known): (Vec<_>, Vec<_>) =
-            others.iter().copied().partition(|record| new.contains(&record.id));
+            rest.into_iter().partition(|record| new.contains(&record.id));
         let has_failed = self.count_errors(&mut transaction, added.iter().copied()).await?;
         if let Some(gap) = gap {
             let add = sql(ADD_GAP).bind(bytes(gap.id)).bind(gap.from.get()).bind(gap.until.get());

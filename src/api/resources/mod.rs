@@ -41,7 +41,8 @@ pub(crate) mod forms {
         ledger::Shown as Ledger,
         parked::{
             MAX_LIMIT as MAX_PARKED, MAX_LIMIT_WITH_BODIES as MAX_PARKED_WITH_BODIES,
-            Replayed as ParkedReplayed, Shown as ParkedPage, StoppedEndpoint,
+            Replayed as ParkedReplayed, Shown as ParkedPage, ShownEntry as ParkedEntry,
+            StoppedEndpoint,
         },
         subscriptions::{Created as CreatedSubscription, Shown as SubscriptionsPage},
     };

@@ -38,12 +38,9 @@ pub(super) async fn run(
         let mut seen = Seen::from(page.filter.since.unwrap_or_else(clock::now));
         loop {
             match look(target, &page, &seen).await {
-                Ok(found) => {
-                    for attempt in found.into_iter().rev() {
-                        if seen.is_new(attempt.id) {
-                            write(&attempt, output)?;
-                        }
-                    }
+                Ok(mut found) => {
+                    found.retain(|attempt| seen.is_new(attempt.id));
+                    found.iter().rev().try_for_each(|attempt| write(attempt, output))?;
                     seen.forget(clock::now());
                 }
                 // A running homing may be back at the next look.

@@ -38,13 +38,12 @@ impl Place {
     ///
     /// No broker, no permission, another run, or no room for files.
     pub(super) async fn claim(settings: Settings, folder: Option<&Path>) -> Result<Self, Failure> {
-        let (folder, temporary) = match folder {
-            Some(folder) => (kept(folder)?, None),
-            None => {
-                let made = tempfile::Builder::new().prefix("homing-dev-").tempdir();
-                let made = made.map_err(|source| cannot_write(&std::env::temp_dir(), source))?;
-                (made.path().to_owned(), Some(made))
-            }
+        let (folder, temporary) = if let Some(folder) = folder {
+            (kept(folder)?, None)
+        } else {
+            let made = tempfile::Builder::new().prefix("homing-dev-").tempdir();
+            let made = made.map_err(|source| cannot_write(&std::env::temp_dir(), source))?;
+            (made.path().to_owned(), Some(made))
         };
         let suffix = match &temporary {
             Some(_) => SUFFIX.to_owned(),
@@ -107,7 +106,8 @@ fn kept(folder: &Path) -> Result<PathBuf, Failure> {
 /// A name for the queues of this folder, always the same.
 fn name_of(folder: &Path) -> String {
     let digest = Sha256::digest(folder.as_os_str().as_encoded_bytes());
-    digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    let bytes = digest.first_chunk().copied().unwrap_or_default();
+    format!("{:08x}", u32::from_be_bytes(bytes))
 }
 
 /// The settings of an installation of its own, with the schedules and the tuning of this one.

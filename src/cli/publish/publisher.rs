@@ -10,7 +10,7 @@ use crate::cli::{
 };
 use homing_broker::{Broker, Message, Route, error::BrokerError, message::Recipients};
 use homing_delivery::worker::{NearMiss, NotKnown, Wanted};
-use homing_domain::id::SubscriptionId;
+use homing_domain::{event::ContentEncoding, id::SubscriptionId};
 
 /// Events that are under way at once: a channel takes many, an API shares its permits.
 const MAX_AT_BROKER: usize = 128;
@@ -96,7 +96,7 @@ async fn over(api: &Remote, message: &Message) -> Result<Result<Wanted, NotKnown
         .publish(Publication {
             parameters,
             content_type: &event.content_type,
-            content_encoding: event.content_encoding.as_ref().map(|encoding| encoding.as_str()),
+            content_encoding: event.content_encoding.as_ref().map(ContentEncoding::as_str),
             body: event.body.clone(),
         })
         .await?;

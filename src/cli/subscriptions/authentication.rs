@@ -38,7 +38,7 @@ pub(super) struct Credentials {
     #[arg(help_heading = OAUTH2)]
     #[arg(long, value_name = "AUDIENCE", requires = "oauth2_token_url")]
     oauth2_audience: Option<String>,
-    /// client_secret_basic or client_secret_post
+    /// `client_secret_basic` or `client_secret_post`
     #[arg(help_heading = OAUTH2)]
     #[arg(long, value_name = "METHOD", requires = "oauth2_token_url")]
     oauth2_token_endpoint_auth_method: Option<TokenEndpointAuthMethod>,

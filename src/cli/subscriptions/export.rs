@@ -69,6 +69,8 @@ pub(super) fn entry(view: &View, with_id: bool) -> Map<String, Value> {
         ("filter_connector", (view.filters.len() > 1).then(|| json!(view.filter_connector))),
         ("schedule", view.schedule.as_ref().map(|name| json!(name))),
         ("rate_limit", view.rate_limit.map(|number| json!(number))),
+        ("deadline", view.deadline.as_ref().map(|text| json!(text))),
+        ("max_concurrency", view.max_concurrency.map(|number| json!(number))),
         ("workfront", view.workfront.as_ref().map(|form| json!(form))),
         // Absent, one would be generated.
         ("secrets", view.secrets.is_empty().then(|| json!([]))),
@@ -77,7 +79,7 @@ pub(super) fn entry(view: &View, with_id: bool) -> Map<String, Value> {
 }
 
 /// The fields in the order in which a file has them.
-const ORDER: [&str; 10] = [
+const ORDER: [&str; 12] = [
     "id",
     "description",
     "url",
@@ -86,6 +88,8 @@ const ORDER: [&str; 10] = [
     "filter_connector",
     "schedule",
     "rate_limit",
+    "deadline",
+    "max_concurrency",
     "workfront",
     "secrets",
 ];
@@ -102,7 +106,7 @@ fn yaml(entries: &[Map<String, Value>]) -> String {
         let fields = ORDER.iter().filter_map(|name| Some((name, entry.get(*name)?)));
         for (number, (name, value)) in fields.enumerate() {
             let indent = if number == 0 { "  - " } else { "    " };
-            text.push_str(&format!("{indent}{name}: {value}\n"));
+            text = format!("{text}{indent}{name}: {value}\n");
         }
     }
     text

@@ -11,7 +11,7 @@ use crate::{
         remote::{Parameters, Remote},
     },
 };
-use homing_delivery::parking::{Action, Bodies, Entry, Listing, Selection, Tally};
+use homing_delivery::parking::{Action, Bodies, Entry, Listing, SearchText, Selection, Tally};
 
 /// The counts of parked deliveries on which a running homing acted, and the endpoints to which
 /// nothing of that is sent now.
@@ -71,7 +71,7 @@ async fn page(
         .with("url", selection.url.as_ref())
         .with("status", selection.status)
         .with("error", selection.error)
-        .with("text", selection.text.as_ref().map(|text| text.as_str()))
+        .with("text", selection.text.as_ref().map(SearchText::as_str))
         .at("parked_after_ms", selection.parked_after_ms)
         .at("parked_before_ms", selection.parked_before_ms)
         .with("after", after)
@@ -80,7 +80,8 @@ async fn page(
     let shown: forms::ParkedPage = api.get(&["v1", "parked"], parameters).await?;
     let next = shown.next.map(|next| next.parse()).transpose();
     let next = next.map_err(|error| Failure::NotFound(format!("the API's next page: {error}")))?;
-    let entries: Vec<Entry> = shown.entries.into_iter().map(|entry| entry.into_entry()).collect();
+    let entries: Vec<Entry> =
+        shown.entries.into_iter().map(forms::ParkedEntry::into_entry).collect();
     Ok(Listing { entries, next, total: shown.total, arriving: shown.arriving })
 }
 
@@ -96,7 +97,7 @@ pub(in crate::cli) fn selection_of(selection: &Selection, limit: Option<u32>) ->
         "url": selection.url,
         "status": selection.status,
         "error": selection.error,
-        "text": selection.text.as_ref().map(|text| text.as_str()),
+        "text": selection.text.as_ref().map(SearchText::as_str),
         "parked_after_ms": selection.parked_after_ms,
         "parked_before_ms": selection.parked_before_ms,
         "limit": limit,

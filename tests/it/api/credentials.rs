@@ -82,7 +82,7 @@ fn oauth2(changes: &Value) -> Value {
         "token_url": "https://auth.example.com/token", "client_id": "c", "client_secret": "s3cret",
     });
     for (name, value) in changes.as_object().expect("an object") {
-        oauth2[name] = value.clone();
+        oauth2.as_object_mut().expect("an object").insert(name.clone(), value.clone());
     }
     json!({ "oauth2": oauth2 })
 }
@@ -100,10 +100,8 @@ async fn credentials_for_oauth2_are_shown_masked_and_refused_by_field() {
     let path = made.headers["location"].to_str().expect("text");
     assert_eq!(running.get(path).await.expect(200).body["authentication"], masked);
     let audit = running.get("/v1/audit").await.expect(200).body;
-    assert_eq!(
-        audit["changes"][0]["difference"]["authentication"]["after"],
-        json!({"oauth2": "****"})
-    );
+    let noted = &audit["records"][0]["difference"]["authentication"];
+    assert_eq!(*noted, json!({"oauth2": "****"}));
 
     let shown_again = running.patch(path, &json!({"authentication": masked})).await;
     assert_eq!(shown_again.field(), "authentication.oauth2.client_secret");

@@ -106,7 +106,10 @@ async fn afterwards_the_broker_has_what_it_had_before() {
     assert!(second.stderr.contains("another `homing bench` runs"), "{}", second.stderr);
     signal(&bench, "-INT");
     let answer = Answer::from(bench.wait_with_output().expect("it ends"));
-    assert_eq!((answer.code, answer.stderr.as_str()), (1, "homing: interrupted\n"));
+    assert_eq!(
+        (answer.code, answer.stderr.as_str()),
+        (1, "{\"detail\":\"interrupted\",\"exit\":1}\n")
+    );
     assert_eq!(objects(&node).await, before, "after Ctrl-C");
 
     let mut bench = home.long_bench();

@@ -43,7 +43,9 @@ impl Running {
             let mut stderr = stderr.expect("it is piped");
             let mut part = [0; 4_096];
             while let Ok(length @ 1..) = stderr.read(&mut part) {
-                collected.lock().push_str(&String::from_utf8_lossy(&part[..length]));
+                collected
+                    .lock()
+                    .push_str(&String::from_utf8_lossy(part.get(..length).unwrap_or_default()));
             }
         });
         Self { child, lines, errors }

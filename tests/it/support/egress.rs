@@ -60,7 +60,7 @@ impl Egress {
             Kind::Microsocks => {
                 let mut arguments = format!("-i 127.0.0.1 -p {port}");
                 if login {
-                    arguments.push_str(&format!(" -u {user} -P {password}"));
+                    arguments = format!("{arguments} -u {user} -P {password}");
                 }
                 arguments.split(' ').map(str::to_owned).collect()
             }

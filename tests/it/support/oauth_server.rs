@@ -123,7 +123,8 @@ impl OAuthServer {
             .append_pair("client_id", "by-body")
             .append_pair("client_secret", SECRET)
             .finish();
-        let request = reqwest::Client::new()
+        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let request = client
             .post(self.url("/token/revocation"))
             .header("content-type", "application/x-www-form-urlencoded")
             .body(form);

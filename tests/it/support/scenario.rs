@@ -100,7 +100,7 @@ impl Scenario {
         let expected = self.expected().len();
         eventually(async || {
             let accepted = self.receiver.requests().iter().filter(|it| it.accepted).count();
-            let parked = self.installation.parked().await.len();
+            let parked = Box::pin(self.installation.parked()).await.len();
             let found = format!("{accepted} delivered and {parked} parked of {expected}");
             holds(accepted + parked >= expected, found)
         })
@@ -113,7 +113,7 @@ impl Scenario {
             let fate = fates.get_mut(&request.id()).expect("no subscription wants this");
             fate.accepted += usize::from(request.accepted);
         }
-        let parked = self.installation.parked().await;
+        let parked = Box::pin(self.installation.parked()).await;
         for entry in &parked {
             let id = entry.delivery_id.expect("no event is parked before its fan-out").to_string();
             fates.get_mut(&id).expect("no subscription wants this").parked += 1;

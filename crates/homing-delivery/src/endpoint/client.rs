@@ -253,7 +253,7 @@ impl Client {
         max_bytes: usize,
     ) -> Result<Response<Bytes>, BoxError> {
         let (mut answer, host) = self.send(build, deadline).await??;
-        let (mut response, _) = Response::new(()).into_parts();
+        let (mut response, ()) = Response::new(()).into_parts();
         response.status = answer.head.status;
         response.headers.clone_from(&answer.head.headers);
         let mut read = Vec::new();

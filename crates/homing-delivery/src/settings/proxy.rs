@@ -1,6 +1,6 @@
 //! `endpoint.proxy`, and the hosts that are called without it.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
 
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
@@ -72,7 +72,7 @@ pub(super) fn read(text: &str, has_login_file: bool) -> Result<ProxyUrl, Setting
     }
     let decoded = |text: &str| {
         let decoded = percent_decode_str(text).decode_utf8();
-        decoded.map(|text| text.into_owned()).map_err(|_| wrong("the login is not UTF-8"))
+        decoded.map(Cow::into_owned).map_err(|_| wrong("the login is not UTF-8"))
     };
     let (user, password) = (decoded(url.username())?, url.password());
     let password = decoded(password.unwrap_or_default())?;

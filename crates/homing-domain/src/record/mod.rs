@@ -140,9 +140,7 @@ impl Record {
     /// True if its delivery may have other records: it is not the acceptance of a first attempt.
     #[must_use]
     pub fn may_have_others(&self) -> bool {
-        self.class() != Class::Accepted
-            || self.next_state != NextState::Done
-            || self.order != Some(0)
+        self.next_state != NextState::Done || self.order != Some(0)
     }
 
     /// True if it is the record of a wait without an attempt that goes on: it is kept current.

@@ -31,7 +31,7 @@ The file:
 
 Shows the plan and asks, then creates, updates and, with --prune, deletes. A subscription is found by
 its id, or by url and description. The file states url, topics, filters, filter_connector, schedule,
-rate_limit, description and workfront in whole: what it leaves out gets its default. Secrets
+rate_limit, deadline, max_concurrency, description and workfront in whole: what it leaves out gets its default. Secrets
 (auth_token, authentication, client_certificate, headers, secrets) are taken where one is created;
 `homing subscriptions update` changes them. Exit code 1: not all was done.";
 
@@ -167,7 +167,7 @@ fn report(plan: &Plan, done: &Done, is_dry: bool, output: &mut Output<'_>) -> Re
         let delete = plan.delete.iter().map(|(id, _)| id);
         return output.document(&json!({
             "dry_run": is_dry,
-            "create": plan.create.iter().map(|fields| url_of(fields)).collect::<Vec<_>>(),
+            "create": plan.create.iter().map(url_of).collect::<Vec<_>>(),
             "update": update.collect::<Vec<_>>(),
             "delete": delete.collect::<Vec<_>>(),
             "same": plan.same,

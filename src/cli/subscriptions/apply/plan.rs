@@ -16,13 +16,15 @@ use homing_domain::{
 };
 
 /// The fields that a file sets in whole: what it leaves out gets its default.
-const MANAGED: [&str; 8] = [
+const MANAGED: [&str; 10] = [
     "url",
     "topics",
     "filters",
     "filter_connector",
     "schedule",
     "rate_limit",
+    "deadline",
+    "max_concurrency",
     "description",
     "workfront",
 ];
@@ -184,6 +186,8 @@ fn managed(view: &View) -> Value {
         "filter_connector": connector,
         "schedule": view.schedule,
         "rate_limit": view.rate_limit,
+        "deadline": view.deadline,
+        "max_concurrency": view.max_concurrency,
         "description": view.description,
         "workfront": view.workfront,
     })

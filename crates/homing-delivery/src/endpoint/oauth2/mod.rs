@@ -145,10 +145,10 @@ impl Tokens {
         let mut asking = entry.asking.lock();
         while asking.try_join_next().is_some() {}
         if asking.is_empty() {
-            let (asker, entry) = (Arc::clone(&self.asker), Arc::clone(entry));
+            let (worker, entry) = (Arc::clone(&self.asker), Arc::clone(entry));
             asking.spawn(async move {
                 let present = entry.state.borrow().clone();
-                let asked = asker.next(&entry.credentials, &present).await;
+                let asked = worker.next(&entry.credentials, &present).await;
                 entry.state.send_modify(|state| match asked {
                     Ok(token) => *state = State::of(token),
                     Err(failure) => state.failure = Some(failure),

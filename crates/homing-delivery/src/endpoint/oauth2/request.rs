@@ -172,10 +172,10 @@ fn refused(response: &Response<Bytes>, credentials: &OAuth2Credentials) -> NotOb
     };
     let mut what = format!("it answered {}", status.as_u16());
     if let Some(error) = &body.error {
-        what.push_str(&format!(" `{}`", shown(error)));
+        what = format!("{what} `{}`", shown(error));
     }
     if let Some(description) = &body.error_description {
-        what.push_str(&format!(" ({})", shown(description)));
+        what = format!("{what} ({})", shown(description));
     }
     if let Some(advice) = advice(status, body.error.as_deref()) {
         what.push_str("; ");

@@ -67,7 +67,7 @@ pub(super) async fn ask(
     }
     let response = exchange(stream, request).await?;
     if !response.status().is_success() {
-        return Err(judge(response.status(), response.headers(), reason(&response)));
+        return Err(judge(response.status(), response.headers(), reason(&response).as_deref()));
     }
     let upgraded = upgrade::on(response).await.map_err(|error| ended(&error))?;
     let parts = upgraded.downcast::<Stream>().map_err(|_| unsendable())?;
@@ -119,15 +119,15 @@ fn reason(response: &Response<Incoming>) -> Option<String> {
 }
 
 /// The error of a proxy that answered CONNECT with this head.
-fn judge(status: StatusCode, headers: &HeaderMap, reason: Option<String>) -> ProxyError {
+fn judge(status: StatusCode, headers: &HeaderMap, reason: Option<&str>) -> ProxyError {
     let code = status.as_u16();
     let header = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let (own, squid) = (header(PROXY_STATUS), header(SQUID_ERROR));
     let note =
         own.or(squid).map(|note| format!(" ({})", note.chars().take(100).collect::<String>()));
-    let phrase = reason.as_deref().or_else(|| status.canonical_reason()).unwrap_or_default();
+    let phrase = reason.or_else(|| status.canonical_reason()).unwrap_or_default();
     let said = format!("{code} {phrase}{}", note.unwrap_or_default());
-    let fault = fault(code, own, squid, reason.as_deref());
+    let fault = fault(code, own, squid, reason);
     match (status, fault) {
         // tinyproxy answers 401.
         (StatusCode::PROXY_AUTHENTICATION_REQUIRED | StatusCode::UNAUTHORIZED, _) => {
@@ -158,10 +158,9 @@ fn fault(code: u16, own: Option<&str>, squid: Option<&str>, reason: Option<&str>
         return Some(*fault);
     }
     match (code, reason) {
-        (502, _) => Some(Fault::Lost),
-        (504, _) => Some(Fault::TimedOut),
         // tinyproxy
-        (500, Some("Unable to connect")) => Some(Fault::Lost),
+        (502, _) | (500, Some("Unable to connect")) => Some(Fault::Lost),
+        (504, _) => Some(Fault::TimedOut),
         _ => None,
     }
 }
@@ -200,7 +199,10 @@ mod tests {
             ProxyError::Failed(_) => "proxy",
             ProxyError::Refused(_) => "rules",
             ProxyError::Target { .. } => "endpoint",
-            other => panic!("{other:?}"),
+            other @ (ProxyError::Unreachable(_)
+            | ProxyError::Silent
+            | ProxyError::Protocol(_)
+            | ProxyError::Down(_)) => panic!("{other:?}"),
         };
         let all = [302, 400, 403, 404, 407, 429, 500, 501, 502, 503, 504, 511].map(whose);
         assert_eq!(
@@ -214,9 +216,8 @@ mod tests {
 
     #[test]
     fn a_proxy_that_says_which_side_failed_is_believed() {
-        let fault = |error| match error {
-            ProxyError::Target { fault, .. } => Some(fault),
-            _ => None,
+        let fault = |error| {
+            if let ProxyError::Target { fault, .. } = error { Some(fault) } else { None }
         };
         let status = |value| fault(judged(503, &[("proxy-status", value)]));
         assert_eq!(status("p; error=connection_refused"), Some(Fault::Refused));

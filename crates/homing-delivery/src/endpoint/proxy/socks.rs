@@ -85,7 +85,7 @@ pub(super) async fn ask(
         _ => return Err(ProxyError::Protocol("its reply has no address".to_owned())),
     };
     let mut rest = vec![0; bytes.saturating_add(port.len())];
-    stream.read_exact(&mut rest).await.map(drop).map_err(ended)
+    stream.read_exact(&mut rest).await.map(drop).map_err(|error| ended(&error))
 }
 
 fn judge(reply: u8) -> Result<(), ProxyError> {
@@ -114,24 +114,21 @@ fn length(bytes: &[u8]) -> u8 {
 
 async fn send(stream: &mut (impl AsyncWrite + Unpin), parts: &[&[u8]]) -> Result<(), ProxyError> {
     let message = parts.concat();
-    stream.write_all(&message).await.map_err(ended)?;
-    stream.flush().await.map_err(ended)
+    stream.write_all(&message).await.map_err(|error| ended(&error))?;
+    stream.flush().await.map_err(|error| ended(&error))
 }
 
 async fn receive<const N: usize>(
     stream: &mut (impl AsyncRead + Unpin),
 ) -> Result<[u8; N], ProxyError> {
     let mut bytes = [0; N];
-    stream.read_exact(&mut bytes).await.map_err(ended)?;
+    stream.read_exact(&mut bytes).await.map_err(|error| ended(&error))?;
     Ok(bytes)
 }
 
-fn ended(error: io::Error) -> ProxyError {
-    let why = match error.kind() {
-        io::ErrorKind::UnexpectedEof => "it ends the connection".to_owned(),
-        _ => error.to_string(),
-    };
-    ProxyError::Failed(why)
+fn ended(error: &io::Error) -> ProxyError {
+    let is_end = error.kind() == io::ErrorKind::UnexpectedEof;
+    ProxyError::Failed(if is_end { "it ends the connection".to_owned() } else { error.to_string() })
 }
 
 #[cfg(test)]
@@ -209,7 +206,11 @@ mod tests {
                 ProxyError::Failed(_) => "proxy",
                 ProxyError::Refused(_) => "rules",
                 ProxyError::Target { .. } => "endpoint",
-                other => panic!("{other:?}"),
+                other @ (ProxyError::Unreachable(_)
+                | ProxyError::Silent
+                | ProxyError::Login(_)
+                | ProxyError::Protocol(_)
+                | ProxyError::Down(_)) => panic!("{other:?}"),
             });
         }
         let expected = ["proxy", "rules", "endpoint", "endpoint", "endpoint", "endpoint"];

@@ -126,7 +126,7 @@ fn left_out(urls: &BTreeSet<EndpointUrl>) -> String {
         separator = ", ";
     }
     if let Some(others @ 1..) = urls.len().checked_sub(NAMED) {
-        note += &format!(" and {others} more");
+        note = format!("{note} and {others} more");
     }
     note + "; once they are well, begin a replay of this window with the URL"
 }
