@@ -243,7 +243,9 @@ async fn without_a_token_deliveries_wait_uncharged_and_say_why() {
 
     let why = format!("no OAuth 2.0 token: {token_url}: ");
     eventually(async || {
-        let explained = site.run(&["explain", "e1"]);
+        // It fails while nothing is known.
+        let explained = site.command(&["explain", "e1"]).output().expect("the program can be run");
+        let explained = String::from_utf8_lossy(&explained.stdout).into_owned();
         let says = explained.contains("throttled since") && explained.contains(&why);
         holds(says, explained)
     })

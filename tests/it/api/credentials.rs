@@ -101,7 +101,7 @@ async fn credentials_for_oauth2_are_shown_masked_and_refused_by_field() {
     assert_eq!(running.get(path).await.expect(200).body["authentication"], masked);
     let audit = running.get("/v1/audit").await.expect(200).body;
     let noted = &audit["records"][0]["difference"]["authentication"];
-    assert_eq!(*noted, json!({"oauth2": "****"}));
+    assert_eq!(*noted, json!({"before": null, "after": {"oauth2": "****"}}));
 
     let shown_again = running.patch(path, &json!({"authentication": masked})).await;
     assert_eq!(shown_again.field(), "authentication.oauth2.client_secret");

@@ -77,11 +77,11 @@ async fn a_slow_token_endpoint_keeps_no_delivery_waiting_for_longer_than_it_may(
 
 #[tokio::test]
 async fn a_token_is_renewed_in_the_background_before_it_expires() {
-    let server = issuing(2, Duration::ZERO).await;
+    let server = issuing(4, Duration::ZERO).await;
     let (tokens, credentials) = (tokens(), credentials(&server));
     let get = async || tokens.get(&credentials, PATIENCE).await.ok().unwrap();
     let first = get().await;
-    sleep(Duration::from_millis(1_850)).await;
+    sleep(Duration::from_millis(2_750)).await;
     let still = get().await;
     assert!(Arc::ptr_eq(&first, &still), "it is sent while the next one is asked for");
     let mut next = get().await;

@@ -10,6 +10,11 @@ use homing_domain::{subscription::OAuth2Credentials, url::EndpointUrl};
 const LAST_PART: u32 = 10;
 /// … this.
 const MAX_LAST: Duration = Duration::from_mins(5);
+/// A token is not sent any more in the last part of the time that its server gives it: servers count
+/// in whole seconds, and the request is under way for a while. A fourth of it, but at most …
+const LEEWAY_PART: u32 = 4;
+/// … this.
+const MAX_LEEWAY: Duration = Duration::from_secs(2);
 
 /// An access token. No `Debug`: it is a secret.
 pub(in crate::endpoint) struct Token {
@@ -28,6 +33,7 @@ impl Token {
     pub(super) fn new(text: String, generation: i64, age: Duration, left: Duration) -> Self {
         let received = Instant::now();
         let last = (age.saturating_add(left) / LAST_PART).min(MAX_LAST);
+        let left = left.saturating_sub((left / LEEWAY_PART).min(MAX_LEEWAY));
         let (renew, expires) = (received + left.saturating_sub(last), received + left);
         Self { text, generation, received, age, renew, expires }
     }
