@@ -138,10 +138,10 @@ fn environment(container: &Value, objects: &[Value], settings: &str) -> BTreeMap
     let secret = *of_kind(objects, "Secret").first().expect("there is one");
     let variables = container["env"].as_array().expect("there are some").iter();
     let value = |variable: &Value| {
-        let key = variable["valueFrom"]["secretKeyRef"]["key"].as_str();
+        let key = variable.pointer("/valueFrom/secretKeyRef/key").and_then(Value::as_str);
         let stored = |key| secret.pointer(&format!("/stringData/{key}")).expect("it is there");
-        let value = key.map_or(&variable["value"], stored);
-        match variable["name"].as_str().expect("a name") {
+        let value = key.map_or(variable.get("value").unwrap_or(&Value::Null), stored);
+        match variable.get("name").and_then(Value::as_str).expect("a name") {
             "HOMING_CONFIG" => ("HOMING_CONFIG".to_owned(), settings.to_owned()),
             name => (name.to_owned(), value.as_str().expect("a value").to_owned()),
         }

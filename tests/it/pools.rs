@@ -252,14 +252,14 @@ async fn a_pool_that_is_scaled_under_load_repeats_nothing() {
     site.wait_for_consumers(1).await;
     assert_eq!(workers_wanted(&base).await, 1, "there is nothing to do");
 
-    let publisher = site.publisher().await;
+    let steady = site.publisher().await;
     let burst = Publishing::start(&site, "t", BURST);
     let (mut scaler, mut published) =
         (Scaler { site: &site, base, pool, lately: VecDeque::new(), peak: 1 }, BURST);
     within(2 * PATIENCE, async || {
         for _ in 0..5 {
             let id = format!("e{published}");
-            publisher.publish(Raw::new("t", &id, published.to_string())).await;
+            steady.publish(Raw::new("t", &id, published.to_string())).await;
             published += 1;
         }
         let is_back = scaler.follow().await;

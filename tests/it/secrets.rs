@@ -94,15 +94,7 @@ async fn secrets_are_nowhere(store: &str, database: Option<&Database>) {
     site.run(&["subscriptions", "update", &id, "--secret-file", &key]);
     let client = file("client", format!("{CLIENT_SECRET}\n"));
     let issuer = issuing().await;
-    for token_url in ["/token", "/refusing"].map(|path| issuer.url(path)) {
-        let flags = ["--oauth2-token-url", &token_url, "--oauth2-client-secret-file", &client];
-        let url = receiver.url(&format!("/oauth2{}", ids.len()));
-        ids.push(
-            site.subscribe(&url, "#", &[&flags[..], &["--oauth2-client-id", "c"]].concat())
-                .parse::<Uuid>()
-                .expect("an id is a UUID"),
-        );
-    }
+    ids.extend(subscribe_with_tokens(&site, &receiver, (&issuer, &client)));
     for path in [basic, key, certificate, pem, client] {
         fs::remove_file(path).expect("it can be removed");
     }
@@ -112,12 +104,11 @@ async fn secrets_are_nowhere(store: &str, database: Option<&Database>) {
     let publisher = site.publisher().await;
     publisher.publish(Raw::new("order.paid", "e1", BODY).header("x-customer", CUSTOMER)).await;
     let requests = receiver.wait_for(5).await;
-    let with_token = requests.iter().filter(|request| request.path.starts_with("/oauth2"));
-    for request in with_token {
-        assert_eq!(request.header("authorization"), Some(&*format!("Bearer {TOKEN}")));
-    }
-    let others = requests.iter().filter(|request| !request.path.starts_with("/oauth2"));
-    secrets.extend(others.flat_map(signatures));
+    let (with_token, others): (Vec<_>, Vec<_>) =
+        requests.iter().partition(|request| request.path.starts_with("/oauth2"));
+    let bearer = format!("Bearer {TOKEN}");
+    assert!(with_token.iter().all(|it| it.header("authorization") == Some(&bearer)));
+    secrets.extend(others.into_iter().flat_map(signatures));
     let base = address(site.folder.path()).await;
     wait_for_parked(&base, &token).await;
 
@@ -131,14 +122,30 @@ async fn secrets_are_nowhere(store: &str, database: Option<&Database>) {
     process.terminate();
     process.ended().await;
 
-    for secret in &secrets {
-        let sought = secret.trim_start_matches("whsec_");
-        assert!(!shown.contains(sought), "an answer shows {secret}");
-    }
+    let is_shown = |secret: &&String| shown.contains(secret.trim_start_matches("whsec_"));
+    assert_eq!(secrets.iter().find(is_shown), None, "an answer shows it");
     let kept = Kept::of(site.folder.path(), database).await;
-    for id in ids {
-        assert!(kept.place_of(id.as_bytes()).is_some(), "the search finds what is kept as bytes");
-    }
+    let finds = |id: &Uuid| kept.place_of(id.as_bytes()).is_some();
+    assert!(ids.iter().all(finds), "the search finds what is kept as bytes");
+    are_not_in(&kept, &secrets);
+}
+
+/// Subscriptions with OAuth 2.0: one gets tokens, one is refused them. Their ids.
+fn subscribe_with_tokens(
+    site: &Site,
+    receiver: &Receiver,
+    (issuer, client): (&Receiver, &str),
+) -> [Uuid; 2] {
+    ["/token", "/refusing"].map(|path| {
+        let token_url = issuer.url(path);
+        let flags = ["--oauth2-token-url", &token_url, "--oauth2-client-secret-file", client];
+        let url = receiver.url(&format!("/oauth2{path}"));
+        let id = site.subscribe(&url, "#", &[&flags[..], &["--oauth2-client-id", "c"]].concat());
+        id.parse().expect("an id is a UUID")
+    })
+}
+
+fn are_not_in(kept: &Kept, secrets: &[String]) {
     for secret in secrets.iter().map(String::as_str).chain(["body-that-stays-encrypted"]) {
         let sought = secret.trim_start_matches("whsec_");
         assert_eq!(kept.place_of(sought.as_bytes()), None, "shows {secret}");

@@ -91,7 +91,7 @@ impl Incident {
 /// and whose it is. Method: three endpoints in trouble, each of another kind, and a topic.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_screen_names_what_is_broken_the_worst_first() {
-    let incident = Incident::happen().await;
+    let incident = Box::pin(Incident::happen()).await;
     let browser = Browser::open(incident.url()).await;
     browser.look(Look { width: 1_280, scheme: "light" }).await;
     browser.go_until("/", "#broken tbody tr:nth-child(3)").await;
@@ -125,7 +125,7 @@ async fn the_first_screen_names_what_is_broken_the_worst_first() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_line_has_the_button_that_helps() {
-    let incident = Incident::happen().await;
+    let incident = Box::pin(Incident::happen()).await;
     let installation = &incident.running.installation;
     let browser = Browser::open(incident.url()).await;
     let down = incident.receiver.url("/shop/orders/v2/webhook");
@@ -157,7 +157,7 @@ async fn each_line_has_the_button_that_helps() {
 /// Goal: the figures of a day and a week have axes with units, and the address keeps the range.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_figures_cover_an_hour_a_day_or_a_week() {
-    let incident = Incident::happen().await;
+    let incident = Box::pin(Incident::happen()).await;
     let browser = Browser::open(incident.url()).await;
     browser.go("/").await;
     browser.see(".tiles", "in the last hour").await;

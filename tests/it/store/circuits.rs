@@ -323,7 +323,7 @@ pub(super) async fn circuits_are_listed_in_every_order(place: Place) -> Kept {
         assert_eq!(listed(CircuitPage { order, ..none() }).await?, letters, "{order:?}");
     }
     let since = listed(CircuitPage { order: CircuitOrder::Since, ..none() }).await?;
-    assert!(since.starts_with("e"), "{since}");
+    assert!(since.starts_with('e'), "{since}");
     assert_eq!(listed(CircuitPage { failing: true, ..none() }).await?, "bf");
     let order = CircuitOrder::Failures;
     assert_eq!(listed(CircuitPage { failing: true, order, ..none() }).await?, "bf");
@@ -358,7 +358,8 @@ pub(super) async fn the_life_of_a_circuit_is_kept_and_bounded(place: Place) -> K
     store.probe_ended(&circuit, &refused, &rules, due.plus(Duration::from_secs(1))).await?;
     let found = lived().await?;
     assert_eq!(only_states(&found), states(&[Some(StateName::Open), None]), "{found:?}");
-    assert_eq!((found[0].0, found[1].0), (at(1), due), "a probe is noted once");
+    let times: Vec<_> = found.iter().take(2).map(|one| one.0).collect();
+    assert_eq!(times, [at(1), due], "a probe is noted once");
     store.set_circuit(&circuit, Intervention::Enable, at(2_000)).await?;
     let change = store.circuit_changes(&circuit).await?.pop().ok_or("it was enabled")?;
     assert_eq!((change.state, change.reason), (Some(StateName::Closed), Some(Reason::Enabled)));
