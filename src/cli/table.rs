@@ -177,12 +177,8 @@ mod tests {
         01931f5a-9c4e-7000-8000-0123456789ab  refund      https://example.com/hook
         ");
         // Not narrower than that: the terminal breaks the line.
-        assert!(
-            table(Some(20))
-                .lines()
-                .nth(1)
-                .unwrap()
-                .contains("0123456789ab  order.paid  https://exa…")
-        );
+        let narrow = table(Some(20));
+        assert!(narrow.contains("01931f5a-9c4e-7000-8000-0123456789ab  "), "{narrow}");
+        assert!(narrow.contains('…'), "{narrow}");
     }
 }
