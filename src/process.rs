@@ -198,15 +198,17 @@ fn sources(
     Err(StartError::Settings(error))
 }
 
+/// The URL of the dashboard and the API at `address`; one that means all addresses is none to go to.
+pub(crate) fn url_of(mut address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    format!("http://{address}/")
+}
+
 /// Says once that the process does its work, and where its pages are.
 fn is_ready(dashboard: Option<SocketAddr>) {
-    let url = dashboard.map(|mut address| {
-        // An address that means all of them is none to go to.
-        if address.ip().is_unspecified() {
-            address.set_ip(Ipv4Addr::LOCALHOST.into());
-        }
-        format!("http://{address}/")
-    });
+    let url = dashboard.map(url_of);
     let name = if cfg!(feature = "dashboard") { "dashboard" } else { "API" };
     if let Some(url) = url {
         info!(url, "service.ready: the {name} is at this address");

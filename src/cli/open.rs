@@ -10,6 +10,7 @@ use super::{
     globals::Globals,
     output::Output,
 };
+use crate::process;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -39,12 +40,7 @@ pub(super) fn run(
     let url = if let Some(api) = globals.remote()? {
         api.url().as_str().to_owned()
     } else {
-        let mut listen = globals.settings()?.api.listen;
-        // An address that means all of them is none to go to.
-        if listen.ip().is_unspecified() {
-            listen.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-        }
-        format!("http://{listen}/")
+        process::url_of(globals.settings()?.api.listen)
     };
     if output.json {
         output.document(&json!({ "url": url }))?;
