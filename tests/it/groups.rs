@@ -91,6 +91,35 @@ async fn what_the_broker_refuses_fails_alone() {
     broker.close().await;
 }
 
+/// Goal: what is still to be written when the broker closes the channel costs no other group its
+/// connection for good. Method: a denied message before more bytes than a socket takes at once,
+/// beside groups on another channel, with a client that knows of no denial.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_follows_a_refused_message_costs_no_other_its_connection() {
+    const ROUNDS: usize = 40;
+    let node = Node::start("refusals").await;
+    let corner = Corner::at(node.url.clone(), &[]);
+    let events = corner.topology.names().events();
+    node.ctl(&["set_topic_permissions", "guest", &events, "^(?!denied)", ".*"]).await;
+    for round in 0..ROUNDS {
+        let broker = broker(&corner, &corner.url);
+        broker.connect_to_publish().await.expect("it connects");
+        let follow =
+            (0..30).map(|number| (event(&format!("f{number}"), "fine", 60_000), Route::Events));
+        let beside =
+            (0..300).map(|number| (event(&format!("b{number}"), "fine", 10), Route::Retry));
+        let refused = (event("refused", "denied", 10), Route::Events);
+        let messages = std::iter::once(refused).chain(follow).chain(beside).collect();
+        let mut results = publish_at_once(&broker, messages).await.into_iter();
+        let refused = results.next().expect("a result").expect_err("it is denied");
+        assert!(refused.is_denied(), "{round}: {}", refused.report());
+        for (number, result) in results.enumerate() {
+            result.unwrap_or_else(|error| panic!("{round}, {number}: {}", error.report()));
+        }
+        broker.close().await;
+    }
+}
+
 /// Goal: a caller that gives up takes no other's message with it. Method: every third of many
 /// publishes is dropped after a few milliseconds at most.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

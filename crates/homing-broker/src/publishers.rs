@@ -25,6 +25,7 @@ use tracing::warn;
 use super::{
     channels::{Channels, PooledChannel},
     connection::ManagedConnection,
+    denial::Reply,
     error::BrokerError,
     frame,
     group::{Committed, Divided, Job, Publish, Suspects, commit, divide, take},
@@ -33,6 +34,8 @@ use super::{
 /// Groups for one queue that are under way at once. One, two and four cost the same CPU; with one,
 /// 16 publishes at once are slower than over channels of their own.
 const PUBLISHERS: usize = 2;
+/// Times a group is sent again because the client's fault ended the connection.
+const MAX_RESTARTS: u32 = 3;
 
 /// Publishes messages in groups.
 pub(super) struct Publishers {
@@ -170,7 +173,7 @@ impl Publishers {
     /// Publishes groups for `queue` until nothing waits.
     async fn publish_groups(self: Arc<Self>, queue: String, mut place: OwnedSemaphorePermit) {
         loop {
-            let channel = match self.channels.get().await {
+            let channel = match self.channel().await {
                 Ok(channel) => channel,
                 Err(error) => return self.fail_all(&queue, place, &error),
             };
@@ -178,6 +181,16 @@ impl Publishers {
             let Some((kept, group)) = self.take(&queue, place) else { return };
             place = kept;
             self.commit(group, channel).await;
+        }
+    }
+
+    /// A channel; if the client's fault ends the connection meanwhile, one of the next connection.
+    async fn channel(&self) -> Result<PooledChannel, BrokerError> {
+        match self.channels.get().await {
+            Err(error) if error.reply().is_some_and(Reply::is_of_the_client) => {
+                self.channels.get().await
+            }
+            got => got,
         }
     }
 
@@ -227,6 +240,7 @@ impl Publishers {
     async fn commit(&self, group: Vec<Job>, channel: PooledChannel) {
         let mut groups = vec![group];
         let mut channel = Some(channel);
+        let mut restarts = MAX_RESTARTS;
         while let Some(mut jobs) = groups.pop() {
             jobs.retain(Job::is_awaited);
             if jobs.is_empty() {
@@ -234,12 +248,12 @@ impl Publishers {
             }
             let got = match channel.take() {
                 Some(channel) => Ok(channel),
-                None => self.channels.get().await,
+                None => self.channel().await,
             };
             match got {
                 Ok(channel) => {
                     self.until_unblocked().await;
-                    groups.extend(self.commit_on(channel, jobs).await);
+                    groups.extend(self.commit_on(channel, jobs, &mut restarts).await);
                 }
                 Err(error) => {
                     let left = groups.drain(..).flatten().chain(jobs);
@@ -249,8 +263,14 @@ impl Publishers {
         }
     }
 
-    /// Sends a group over `channel`. Returns what is to be sent again.
-    async fn commit_on(&self, channel: PooledChannel, jobs: Vec<Job>) -> Vec<Vec<Job>> {
+    /// Sends a group over `channel`. Returns what is to be sent again: `restarts` times at most where
+    /// the client's fault ended the connection.
+    async fn commit_on(
+        &self,
+        channel: PooledChannel,
+        jobs: Vec<Job>,
+        restarts: &mut u32,
+    ) -> Vec<Vec<Job>> {
         let guard = CloseUnlessWhole(Some(channel));
         let Some(channel) = guard.0.as_deref() else { return Vec::new() };
         let limits = (self.confirm_deadline, || self.is_blocked());
@@ -260,6 +280,10 @@ impl Publishers {
             guard.keep();
         }
         let Some((jobs, why)) = left else { return Vec::new() };
+        if *restarts > 0 && why.is_of_the_client() {
+            *restarts = restarts.saturating_sub(1);
+            return vec![jobs];
+        }
         let Divided { failed, again } = divide(jobs, &why);
         for job in failed {
             let error = why.error(&job.publish);

@@ -124,6 +124,12 @@ pub(super) enum Unanswered {
 }
 
 impl Unanswered {
+    /// As [`Reply::is_of_the_client`](super::Reply::is_of_the_client).
+    pub(super) fn is_of_the_client(&self) -> bool {
+        let Self::Ended(error) = self else { return false };
+        super::Reply::of(error).is_some_and(|reply| reply.is_of_the_client())
+    }
+
     /// The error for the caller of `publish`.
     pub(super) fn error(&self, publish: &Publish) -> BrokerError {
         match self {
