@@ -65,10 +65,20 @@ impl History {
         let after = page.after.map(RecordId::started);
         let until = after.or(page.filter.until).unwrap_or(END);
         let gaps = self.store.attempt_gaps(since, until).await?;
+        let cut = listing.next.filter(|_| listing.is_cut);
         Ok(PageView {
             attempts: listing.records.iter().map(RecordView::from).collect(),
             next: listing.next,
             gaps: gaps.iter().map(GapView::from).collect(),
+            notes: cut.map(|next| looked_through("attempts", next)).into_iter().collect(),
         })
     }
+}
+
+/// The note of a page that ends because enough was looked at.
+fn looked_through(what: &str, next: RecordId) -> String {
+    format!(
+        "looked through the {what} back to {}; older ones follow on the next page",
+        next.started()
+    )
 }

@@ -28,6 +28,7 @@ use homing_domain::{
 };
 
 mod activity;
+mod attempt_marks;
 mod attempt_row;
 mod attempt_statements;
 mod attempts;

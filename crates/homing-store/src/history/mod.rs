@@ -224,7 +224,7 @@ impl From<TopicRow> for TopicSeen {
 impl<B: Backend> HistoryStore for SqlStore<B> {
     async fn add_history(&self, batch: &HistoryBatch, max_topics: u32) -> Result<u64, StoreError> {
         let added = async {
-            let mut transaction = self.begin().await?;
+            let mut transaction = self.begin_relaxed().await?;
             sql(LOCK).execute(&mut transaction).await?;
             let begin = sql(BEGIN_BATCH).bind(batch.worker.to_string());
             let begin = begin.bind(batch.number).bind(batch.at.get());
