@@ -72,14 +72,20 @@ pub(super) fn entry(view: &View, with_id: bool) -> Map<String, Value> {
         ("deadline", view.deadline.as_ref().map(|text| json!(text))),
         ("max_concurrency", view.max_concurrency.map(|number| json!(number))),
         ("workfront", view.workfront.as_ref().map(|form| json!(form))),
+        ("signature_scheme", signs_by_key_pair(view).then(|| json!("v1a"))),
         // Absent, one would be generated.
         ("secrets", view.secrets.is_empty().then(|| json!([]))),
     ];
     fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
+/// True if its newest signing secret is a key pair.
+fn signs_by_key_pair(view: &View) -> bool {
+    view.secrets.first().is_some_and(|secret| secret.public_key.is_some())
+}
+
 /// The fields in the order in which a file has them.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 13] = [
     "id",
     "description",
     "url",
@@ -91,6 +97,7 @@ const ORDER: [&str; 12] = [
     "deadline",
     "max_concurrency",
     "workfront",
+    "signature_scheme",
     "secrets",
 ];
 
@@ -101,15 +108,14 @@ fn yaml(entries: &[Map<String, Value>]) -> String {
     if entries.is_empty() {
         return "subscriptions: []\n".to_owned();
     }
-    let mut text = "subscriptions:\n".to_owned();
-    for entry in entries {
-        let fields = ORDER.iter().filter_map(|name| Some((name, entry.get(*name)?)));
-        for (number, (name, value)) in fields.enumerate() {
+    let lines = entries.iter().flat_map(|entry| {
+        let fields = ORDER.iter().filter_map(move |name| Some((*name, entry.get(*name)?)));
+        fields.enumerate().map(|(number, (name, value))| {
             let indent = if number == 0 { "  - " } else { "    " };
-            text = format!("{text}{indent}{name}: {value}\n");
-        }
-    }
-    text
+            format!("{indent}{name}: {value}\n")
+        })
+    });
+    std::iter::once("subscriptions:\n".to_owned()).chain(lines).collect()
 }
 
 #[cfg(test)]

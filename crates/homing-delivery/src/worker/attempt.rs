@@ -62,26 +62,40 @@ pub(super) struct Attempt {
     pub(super) result: AttemptResult,
 }
 
+/// The end of [`attempt`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tried {
+    /// An attempt was made.
+    Attempted,
+    /// A failure of our own prevented it, as it would prevent the next one now.
+    Prevented,
+    /// None was to be made.
+    Skipped,
+}
+
 /// Makes the next attempt of a delivery and settles its message, or gives it back if it came from a
-/// held queue that is not emptied any more. Returns true if an attempt was made.
-pub(super) async fn attempt(context: &Context, pending: PendingDelivery) -> bool {
+/// held queue that is not emptied any more.
+pub(super) async fn attempt(context: &Context, pending: PendingDelivery) -> Tried {
     let PendingDelivery { message, redelivered, returned, receipt, turn } = pending;
-    let Some(mut delivery) = message.delivery() else { return false };
+    let Some(mut delivery) = message.delivery() else { return Tried::Skipped };
     let _in_flight = context.observers.counters.in_flight();
     let counted = context.observers.ledger.begin(clock::now());
     let Some(running) = context.dedup.begin(&message, redelivered).await else {
         log_events::repetition_skipped(&delivery);
         receipt.settle();
-        return false;
+        return Tried::Skipped;
     };
     jitter(returned).await;
-    let ran = run(context, &message, &mut delivery, turn).await;
-    let is_attempted = ran.is_ok();
-    let (Ok(disposition) | Err(disposition)) = ran;
+    let (Ok(disposition) | Err(disposition)) = run(context, &message, &mut delivery, turn).await;
+    let tried = match &disposition.skipped {
+        None => Tried::Attempted,
+        Some(_) if disposition.is_prevented() => Tried::Prevented,
+        Some(_) => Tried::Skipped,
+    };
     context.observers.disposed(&delivery, &disposition);
     if disposition.stays_held() {
         // Dropped, the receipt gives the message back.
-        return false;
+        return tried;
     }
     let delivered = disposition.delivered;
     dispatch(context, &delivery, disposition, receipt).await;
@@ -89,7 +103,7 @@ pub(super) async fn attempt(context: &Context, pending: PendingDelivery) -> bool
         counted.delivered(&delivery, started);
     }
     running.done();
-    is_attempted
+    tried
 }
 
 /// Runs the steps up to the disposition; `Err`: no attempt was made.

@@ -134,6 +134,13 @@ impl Disposition {
         matches!(reason, Some(SkipReason::EndpointSlow))
     }
 
+    /// True if a failure of our own prevented the attempt, and is not about this event alone.
+    pub(super) fn is_prevented(&self) -> bool {
+        let reason = self.skipped.as_ref().map(|skipped| &skipped.reason);
+        let is_parked = matches!(self.next, Some((_, Route::Parked)));
+        matches!(reason, Some(SkipReason::NotNow(_) | SkipReason::NotAttempted(_))) && !is_parked
+    }
+
     /// Adds the URL of the delivery's subscription.
     pub(super) fn of(mut self, subscription: &Subscription) -> Self {
         if let Some(skipped) = &mut self.skipped {

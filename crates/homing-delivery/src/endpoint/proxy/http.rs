@@ -12,7 +12,9 @@ use hyper::{
     body::Incoming,
     client::conn::http1,
     ext::ReasonPhrase,
-    header::{HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION},
+    header::{
+        CONTENT_LENGTH, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION, TRANSFER_ENCODING,
+    },
     upgrade,
 };
 
@@ -69,14 +71,23 @@ pub(super) async fn ask(
     if !response.status().is_success() {
         return Err(judge(response.status(), response.headers(), reason(&response).as_deref()));
     }
+    let has_body = announces_body(response.headers());
     let upgraded = upgrade::on(response).await.map_err(|error| ended(&error))?;
     let parts = upgraded.downcast::<Stream>().map_err(|_| unsendable())?;
-    if parts.read_buf.is_empty() {
-        Ok(parts.io)
-    } else {
-        // An endpoint speaks when it is spoken to.
-        Err(ProxyError::Protocol("it sends more than its answer to CONNECT".to_owned()))
+    match (parts.read_buf.is_empty(), has_body) {
+        (true, _) => Ok(parts.io),
+        (false, true) => {
+            Err(ProxyError::Protocol("it answers CONNECT with a page, as a web server".to_owned()))
+        }
+        // What comes through a tunnel is the host's: one of them must not stop all.
+        (false, false) => Err(ProxyError::SpeaksFirst),
     }
+}
+
+/// True if an answer to CONNECT has a body, which that of a proxy never has. Source: RFC 9110, 9.3.6.
+fn announces_body(headers: &HeaderMap) -> bool {
+    let length = headers.get(CONTENT_LENGTH);
+    length.is_some_and(|length| length != "0") || headers.contains_key(TRANSFER_ENCODING)
 }
 
 /// Checks that a proxy answers, by a request that it forwards to no one. Every answer will do.
@@ -202,7 +213,8 @@ mod tests {
             other @ (ProxyError::Unreachable(_)
             | ProxyError::Silent
             | ProxyError::Protocol(_)
-            | ProxyError::Down(_)) => panic!("{other:?}"),
+            | ProxyError::Down(_)
+            | ProxyError::SpeaksFirst) => panic!("{other:?}"),
         };
         let all = [302, 400, 403, 404, 407, 429, 500, 501, 502, 503, 504, 511].map(whose);
         assert_eq!(

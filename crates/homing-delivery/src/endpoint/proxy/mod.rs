@@ -164,7 +164,12 @@ impl Proxy {
     pub(super) async fn connect(&self, uri: Uri) -> Result<Wire, BoxError> {
         let until = Instant::now() + self.connect_deadline * 5 / 8;
         let found = async { self.targets(&uri).await.map_err(BoxError::from) };
-        let (targets, stream) = tokio::try_join!(found, self.reach())?;
+        let (targets, stream) = if self.problem().is_some() {
+            // One request a second asks it then: none that has nothing to ask for.
+            (found.await?, self.reach().await?)
+        } else {
+            tokio::try_join!(found, self.reach())?
+        };
         let (mut ready, mut failed) = (Some(stream), None);
         for target in targets.iter().take(MAX_ADDRESSES) {
             let stream = match ready.take() {
