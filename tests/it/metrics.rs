@@ -75,6 +75,20 @@ fn the_alerts_fire_when_they_should() {
     succeeds(promtool(&["test", "rules", "homing.test.yml"]));
 }
 
+/// Goal: an operator whom an alert wakes finds its first step.
+#[test]
+fn the_page_has_a_row_for_each_alert() {
+    let rules = fs::read_to_string(alerts().join("homing.yml")).expect("it is there");
+    let page = fs::read_to_string(docs().join("monitoring.md")).expect("it is there");
+    let alerts: Vec<_> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(alerts.len() > 10, "{alerts:?}");
+    let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| `Homing")).collect();
+    let in_a_row = |alert: &str| rows.iter().any(|row| row.contains(&format!("`{alert}`")));
+    let missing: Vec<_> = alerts.iter().filter(|alert| !in_a_row(alert)).collect();
+    assert!(missing.is_empty(), "docs/monitoring.md has no row for {missing:?}");
+}
+
 #[tokio::test]
 async fn the_metrics_are_well_formed_and_in_the_catalogue() {
     let site = Site::new(&[60_000], "");
