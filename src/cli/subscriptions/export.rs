@@ -71,6 +71,8 @@ pub(super) fn entry(view: &View, with_id: bool) -> Map<String, Value> {
         ("rate_limit", view.rate_limit.map(|number| json!(number))),
         ("deadline", view.deadline.as_ref().map(|text| json!(text))),
         ("max_concurrency", view.max_concurrency.map(|number| json!(number))),
+        ("format", view.format.map(|format| json!(format))),
+        ("verification", view.verification.as_ref().map(|it| json!(it.method))),
         ("workfront", view.workfront.as_ref().map(|form| json!(form))),
         // Absent, one would be generated.
         ("secrets", view.secrets.is_empty().then(|| json!([]))),
@@ -79,7 +81,7 @@ pub(super) fn entry(view: &View, with_id: bool) -> Map<String, Value> {
 }
 
 /// The fields in the order in which a file has them.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 14] = [
     "id",
     "description",
     "url",
@@ -90,6 +92,8 @@ const ORDER: [&str; 12] = [
     "rate_limit",
     "deadline",
     "max_concurrency",
+    "format",
+    "verification",
     "workfront",
     "secrets",
 ];
