@@ -4,7 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::fields::{Fields, Wrong};
 use crate::registry::View;
-use homing_domain::{signature::SignatureScheme, subscription::FieldError};
+use homing_domain::{
+    signature::SignatureScheme,
+    subscription::{EventFormat, FieldError, VerificationMethod},
+};
 
 /// The texts in the fields of the form.
 #[derive(Default)]
@@ -19,6 +22,8 @@ pub(super) struct Texts {
     pub(super) rate_limit: String,
     pub(super) deadline: String,
     pub(super) max_concurrency: String,
+    pub(super) format: String,
+    pub(super) verification: String,
     pub(super) description: String,
     pub(super) basic_username: String,
     pub(super) oauth2: OAuth2Texts,
@@ -55,6 +60,12 @@ impl Texts {
             rate_limit: view.rate_limit.map(|limit| limit.to_string()).unwrap_or_default(),
             deadline: view.deadline.clone().unwrap_or_default(),
             max_concurrency: view.max_concurrency.map(|it| it.to_string()).unwrap_or_default(),
+            format: view.format.map(|format| format.to_string()).unwrap_or_default(),
+            verification: view
+                .verification
+                .as_ref()
+                .map(|it| it.method.to_string())
+                .unwrap_or_default(),
             description: view.description.clone().unwrap_or_default(),
             basic_username: String::new(),
             oauth2: OAuth2Texts::default(),
@@ -76,6 +87,8 @@ impl Texts {
             rate_limit: text("rate_limit"),
             deadline: text("deadline"),
             max_concurrency: text("max_concurrency"),
+            format: text("format"),
+            verification: text("verification"),
             description: text("description"),
             basic_username: text("basic_username"),
             oauth2: OAuth2Texts {
@@ -106,6 +119,8 @@ pub(super) fn draft(fields: &Fields, is_new: bool, wrong: &mut Wrong) -> Map<Str
     put("rate_limit", json!(fields.get::<u32>("rate_limit", wrong)));
     put("deadline", json!(fields.given("deadline")));
     put("max_concurrency", json!(fields.get::<u32>("max_concurrency", wrong)));
+    put("verification", json!(fields.get::<VerificationMethod>("verification", wrong)));
+    put("format", json!(fields.get::<EventFormat>("format", wrong)));
     if is_new || fields.given("auth_token").is_some() {
         put("auth_token", json!(fields.given("auth_token")));
     } else if fields.is_set("no_auth_token") {
@@ -249,6 +264,7 @@ mod tests {
             ("rate_limit", "5"),
             ("deadline", "30s"),
             ("max_concurrency", ""),
+            ("format", "cloudevents-binary"),
             ("schedule", ""),
         ])
         .await;
@@ -261,6 +277,7 @@ mod tests {
         assert_eq!((&draft["rate_limit"], &draft["schedule"]), (&json!(5), &Value::Null));
         let limits = (&draft["deadline"], &draft["max_concurrency"]);
         assert_eq!(limits, (&json!("30s"), &Value::Null));
+        assert_eq!(draft["format"], "cloudevents-binary");
         assert!(draft.get("secrets").is_none() && draft.get("authentication").is_none());
     }
 

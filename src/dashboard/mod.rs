@@ -80,6 +80,7 @@ pub fn router(app: AppState) -> Router {
         .route("/subscriptions/{id}", get(subscriptions::show).post(subscriptions::update))
         .route("/subscriptions/{id}/edit", get(subscriptions::edit))
         .route("/subscriptions/{id}/test", post(subscriptions::test))
+        .route("/subscriptions/{id}/verify", post(subscriptions::verify))
         .route("/subscriptions/{id}/rotate", post(subscriptions::rotate))
         .route("/subscriptions/{id}/delete", post(subscriptions::delete))
         .route("/search", get(search::page))

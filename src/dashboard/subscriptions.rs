@@ -21,6 +21,7 @@ use crate::{
     overview::UnreadableSubscription,
     registry::{CertificateView, Created, OVERLAP_DEFAULT, RegistryError, View},
     test_event::{self, TestEvent, TestEventResponse},
+    verification::{self, VerificationError, VerificationResponse},
     web::{App, AppState, acting::Acting},
 };
 use homing_domain::{
@@ -265,6 +266,7 @@ struct OnePage {
     secret: Option<String>,
     said: Option<&'static str>,
     tested: Option<TestEventResponse>,
+    asked: Option<VerificationResponse>,
     /// Absent from answers to a button.
     last: Option<Changes>,
 }
@@ -273,8 +275,8 @@ impl OnePage {
     fn new(visitor: Visitor, view: View) -> Self {
         let filters = serde_json::to_string_pretty(&view.filters).unwrap_or_default();
         let layout = Layout::new("Subscription", NavItem::Subscriptions, visitor);
-        let (secret, said, tested, last) = (None, None, None, None);
-        Self { layout, view, filters, secret, said, tested, last }
+        let (secret, said, tested, asked, last) = (None, None, None, None, None);
+        Self { layout, view, filters, secret, said, tested, asked, last }
     }
 
     fn created(visitor: Visitor, created: Created, said: &'static str) -> Response {
@@ -327,6 +329,23 @@ pub(super) async fn test(
     let tested = sent.map_err(|error| ErrorPage::bad_request(Chain(&error).to_string()))?;
     let new = OnePage::new(visitor, View::from(&subscription));
     Ok(page(&OnePage { tested: Some(tested), ..new }))
+}
+
+/// Asks the endpoint for its consent.
+pub(super) async fn verify(
+    State(app): State<AppState>,
+    Acting(services): Acting,
+    Extension(visitor): Extension<Visitor>,
+    Path(id): Path<String>,
+) -> Result<Response, ErrorPage> {
+    let id = self::id(&id)?;
+    let asked = verification::verify(&app.endpoints, &services.registry, id).await;
+    let asked = asked.map_err(|error| match error {
+        VerificationError::Registry(error) => error.into(),
+        VerificationError::Request(error) => ErrorPage::bad_request(Chain(&error).to_string()),
+    })?;
+    let view = services.registry.view(id).await?;
+    Ok(page(&OnePage { asked: Some(asked), ..OnePage::new(visitor, view) }))
 }
 
 /// Deletes a subscription, if the box was ticked.

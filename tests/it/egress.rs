@@ -253,37 +253,34 @@ async fn silence_is_charged_to_the_one_that_is_silent() {
     }
 }
 
-/// Goal: what the rules of a proxy forbid does not fill the log: a tenant chooses the host, and there
-/// may be very many deliveries to it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_that_the_proxy_refuses_has_one_line_a_minute() {
-    let receiver = Receiver::accepting().await;
-    let proxy = Egress::start(Kind::Tinyproxy, false, "ConnectPort 443\n").await;
-    let site = Site::new(&[100, 200], &format!("endpoint.proxy = \"{}\"\n", proxy.url("")));
-    site.subscribe(&receiver.url("/"), "#", &[]);
-    let worker = site.start();
-    site.wait_for_consumers(1).await;
-    let publisher = site.publisher().await;
-    for number in 0..50 {
-        publisher.publish(Raw::new("t", &format!("e{number}"), "{}")).await;
-    }
-    eventually(async || {
-        let parked = site.parked().len();
-        holds(parked == 50, format!("{parked} are parked"))
+/// Goal: a proxy that is overloaded, and silent only when it is asked for a connection, charges no
+/// endpoint; one that is silent about one host alone does. Method: servers that say nothing to
+/// `CONNECT`, or nothing to that for an endpoint, and answer everything else.
+#[tokio::test]
+async fn a_proxy_that_is_silent_only_to_connect_charges_no_endpoint() {
+    let silent = || Reply::status(200).after(Duration::from_secs(60));
+    let overloaded = Receiver::answering(move |request| {
+        if request.method == "CONNECT" { silent() } else { Reply::status(200) }
     })
     .await;
-    let log = || fs::read_to_string(site.log()).expect("there is a log");
-    eventually(async || {
-        let log = log();
-        let is_summed = |line: &str| {
-            line.contains("deliveries.deferred") && line.contains("no attempt can be made")
-        };
-        holds(log.lines().any(is_summed), log)
+    let picky = Receiver::answering(move |request| {
+        let is_its_own = request.header("host") == Some("127.0.0.1:9");
+        if is_its_own { Reply::status(403) } else { silent() }
     })
     .await;
-    assert_eq!(log().matches("delivery.not_attempted").count(), 1, "{}", log());
-    assert_eq!(receiver.count(), 0);
-    drop(worker);
+    let endpoint = Receiver::accepting().await;
+    let through = |proxy: &Receiver| {
+        let proxy = proxy.url("");
+        endpoints(&format!(
+            "{LOCAL}proxy = \"{proxy}\"\ndeadline = \"2s\"\nconnect_deadline = \"1s\""
+        ))
+    };
+    let error = failed(&through(&overloaded), &endpoint.url("/")).await;
+    assert!(matches!(error, RequestError::Proxy(_)), "{error:?}");
+    assert!(error.to_string().contains("does not answer"), "{error}");
+    let answer = sent(&through(&picky), &endpoint.url("/")).await;
+    assert_eq!(answer.outcome, "timed_out connect", "{answer:?}");
+    assert_eq!(endpoint.count(), 0);
 }
 
 /// The kinds of outages.

@@ -21,6 +21,7 @@ use crate::{
     held::{Endpoint, numbers, publish, set},
     support::{
         broker::Raw,
+        egress::{Egress, Kind},
         eventually, holds,
         installation::Installation,
         oauth_server::OAuthServer,
@@ -76,6 +77,25 @@ async fn a_client_gets_a_token_by_header_or_body_and_a_wrong_one_is_named() {
         let wrong = subscription(&server.url("/hook"), &wrong);
         let error = sent(&endpoints, &wrong).await.expect_err("there is no token");
         assert!(error.contains(expected) && error.contains("check `"), "{error}");
+    }
+}
+
+/// Goal: tokens are fetched through the proxy, too, and where it fails, that is said of the proxy.
+#[tokio::test]
+async fn a_token_is_fetched_through_a_proxy() {
+    let server = OAuthServer::start(300).await;
+    for kind in [Kind::Tinyproxy, Kind::Microsocks] {
+        let proxy = Egress::start(kind, false, "").await;
+        let through = endpoints(&format!("proxy = \"{}\"", proxy.url("")));
+        let one = subscription(&server.url("/hook"), &server.credentials("by-header"));
+        assert_eq!(sent(&through, &one).await.as_deref(), Ok("accepted 200"), "{kind:?}");
+        let host = server.url("").replace("http://", "");
+        assert!(proxy.was_asked_for(&host), "{host}: {}", proxy.log());
+
+        proxy.kill_9();
+        let other = subscription(&server.url("/hook"), &server.credentials("by-body"));
+        let error = sent(&through, &other).await.expect_err("there is no token");
+        assert!(error.contains("no OAuth 2.0 token") && error.contains("the proxy"), "{error}");
     }
 }
 

@@ -159,6 +159,8 @@ pub enum Intervention {
     Probe,
     /// By the endpoint's answer 410.
     Gone,
+    /// By the endpoint's answer with `webhook-delivery: disable`.
+    DisableByEndpoint,
 }
 
 impl Intervention {
@@ -168,7 +170,7 @@ impl Intervention {
             Self::Enable => Some(Action::Enabled),
             Self::Disable => Some(Action::Disabled),
             Self::Probe => Some(Action::Probed),
-            Self::Gone => None,
+            Self::Gone | Self::DisableByEndpoint => None,
         }
     }
 
@@ -180,6 +182,7 @@ impl Intervention {
             Self::Disable => circuit.disable(now),
             Self::Probe => circuit.probe_now(now),
             Self::Gone => circuit.gone(now),
+            Self::DisableByEndpoint => circuit.disable_by_endpoint(now),
         }
     }
 }

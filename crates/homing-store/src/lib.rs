@@ -41,6 +41,7 @@ mod confidential;
 mod deliveries;
 mod error;
 mod error_groups;
+mod flaw;
 mod encryption;
 mod held;
 mod history;

@@ -4,7 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::json;
 
-use super::fields::{self, Fields};
+use super::{
+    fields::{self, Fields},
+    verify,
+};
 use crate::{
     api::forms::CreatedSubscription,
     cli::{
@@ -44,7 +47,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "url", "topic", "filter", "filter_connector", "auth_token", "auth_token_file",
         "basic", "basic_file", "oauth2_token_url", "client_certificate", "client_key", "header", "schedule", "rate_limit", "description", "unsigned",
-        "deadline", "max_concurrency",
+        "deadline", "max_concurrency", "format", "verification",
         "secret_file", "signature_scheme",
     ])]
     from: Option<String>,
@@ -68,6 +71,7 @@ pub(super) async fn run(
     };
     let created = target.create_subscription(given).await?;
     write("created", &created, output)?;
+    verify::advise(&created.view, output);
     warn_of_address(target, &created.view, output)?;
     Ok(Exit::Done)
 }

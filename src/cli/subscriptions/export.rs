@@ -71,6 +71,8 @@ pub(super) fn entry(view: &View, with_id: bool) -> Map<String, Value> {
         ("rate_limit", view.rate_limit.map(|number| json!(number))),
         ("deadline", view.deadline.as_ref().map(|text| json!(text))),
         ("max_concurrency", view.max_concurrency.map(|number| json!(number))),
+        ("format", view.format.map(|format| json!(format))),
+        ("verification", view.verification.as_ref().map(|it| json!(it.method))),
         ("workfront", view.workfront.as_ref().map(|form| json!(form))),
         ("signature_scheme", signs_by_key_pair(view).then(|| json!("v1a"))),
         // Absent, one would be generated.
@@ -85,7 +87,7 @@ fn signs_by_key_pair(view: &View) -> bool {
 }
 
 /// The fields in the order in which a file has them.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 15] = [
     "id",
     "description",
     "url",
@@ -96,6 +98,8 @@ const ORDER: [&str; 13] = [
     "rate_limit",
     "deadline",
     "max_concurrency",
+    "format",
+    "verification",
     "workfront",
     "signature_scheme",
     "secrets",

@@ -8,7 +8,11 @@ use tokio::io::AsyncReadExt;
 
 use super::authentication::Credentials;
 use crate::cli::{complete, failure::Failure};
-use homing_domain::{filter::Connector, report::without_types, subscription::FieldError};
+use homing_domain::{
+    filter::Connector,
+    report::without_types,
+    subscription::{EventFormat, FieldError, VerificationMethod},
+};
 
 /// More than any subscription needs.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -57,6 +61,12 @@ pub(in crate::cli) struct Fields {
     /// Requests at a time, from all workers
     #[arg(long, value_name = "NUMBER")]
     max_concurrency: Option<u32>,
+    /// The form of events: native (as published), cloudevents-structured or cloudevents-binary
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<EventFormat>,
+    /// Send nothing until the endpoint has consented, asked by handshake or challenge
+    #[arg(long, value_name = "METHOD")]
+    verification: Option<VerificationMethod>,
     /// A note for operators
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -120,6 +130,8 @@ impl Fields {
             ("rate_limit", self.rate_limit.map(Value::from)),
             ("deadline", self.deadline.map(Value::from)),
             ("max_concurrency", self.max_concurrency.map(Value::from)),
+            ("format", self.format.map(|format| format.as_str().into())),
+            ("verification", self.verification.map(|method| method.as_str().into())),
             ("description", self.description.map(Value::from)),
             ("secrets", secrets.map(Value::from)),
         ];
@@ -206,7 +218,7 @@ mod tests {
         insta::assert_snapshot!(error("nothing"), @"`subscription`: this is not JSON: expected ident at line 1 column 2");
         insta::assert_snapshot!(error(r#"{"url":"x","topics":["#), @"`subscription`: this is not JSON: EOF while parsing a list at line 1 column 21");
         insta::assert_snapshot!(error(r#"{"url":"x","topics":"t"}"#), @r#"`topics`: invalid type: string "t", expected a list at line 1 column 23"#);
-        insta::assert_snapshot!(error(r#"{"url":"x","topics":["t"],"filter":[]}"#), @"`filter`: unknown field `filter`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `authentication`, `client_certificate`, `secrets`, `signature_scheme`, `headers`, `schedule`, `rate_limit`, `deadline`, `max_concurrency`, `description`, `workfront` at line 1 column 34");
+        insta::assert_snapshot!(error(r#"{"url":"x","topics":["t"],"filter":[]}"#), @"`filter`: unknown field `filter`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `authentication`, `client_certificate`, `secrets`, `signature_scheme`, `headers`, `schedule`, `rate_limit`, `deadline`, `max_concurrency`, `description`, `workfront`, `format`, `verification` at line 1 column 34");
         insta::assert_snapshot!(error(r#"{"url":"x","topics":["t"]} {}"#), @"`subscription`: trailing characters at line 1 column 28");
     }
 

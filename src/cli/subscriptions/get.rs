@@ -2,6 +2,7 @@
 
 use clap_complete::ArgValueCandidates;
 
+use super::verify;
 use crate::{
     cli::{
         complete,
@@ -89,7 +90,9 @@ fn write(views: &[View], output: &mut Output<'_>) -> Result<(), Failure> {
             view.description.clone().unwrap_or_default(),
         ]);
     }
-    rows.write(output, &[2])
+    rows.write(output, &[2])?;
+    views.iter().for_each(|view| verify::advise(view, output));
+    Ok(())
 }
 
 pub(super) async fn run(
@@ -118,6 +121,8 @@ pub(super) async fn run(
             }),
         ),
         ("limits", limits),
+        ("format", view.format.map(|format| format.to_string()).unwrap_or_default()),
+        ("verified", view.verification.as_ref().map(verify::state).unwrap_or_default()),
         ("signed", signed(&view.secrets)),
         ("auth token", view.auth_token.unwrap_or_else(none)),
         ("basic", basic.unwrap_or_default()),

@@ -40,7 +40,7 @@ pub(in crate::cli) struct Arguments {
     keep_secrets: bool,
 }
 
-const CLEARABLE: [&str; 10] = [
+const CLEARABLE: [&str; 12] = [
     "filters",
     "auth_token",
     "authentication",
@@ -50,6 +50,8 @@ const CLEARABLE: [&str; 10] = [
     "rate_limit",
     "deadline",
     "max_concurrency",
+    "format",
+    "verification",
     "description",
 ];
 

@@ -43,6 +43,7 @@ fn api(url: &str) -> Vec<Known> {
         known("PATCH /v1/subscriptions/{id}", json!({"description": "x"}), "subscription updated"),
         known("POST /v1/subscriptions/{id}/rotate-secret", Value::Null, "subscription updated"),
         harmless("POST /v1/subscriptions/{id}/test"),
+        elsewhere("POST /v1/subscriptions/{id}/verify"),
         known("POST /v1/endpoints/disable", json!({"url": url}), "endpoint disabled"),
         known("POST /v1/endpoints/probe", json!({"url": url}), "endpoint probed"),
         known("POST /v1/endpoints/enable", json!({"url": url}), "endpoint enabled"),
@@ -145,7 +146,7 @@ async fn assert_all_are_known(server: &Server, known: &[Known]) {
 type Form = (&'static str, &'static str, Leaves);
 
 /// In an order in which each can be sent. `{id}` is what was created last.
-const FORMS: [Form; 18] = [
+const FORMS: [Form; 19] = [
     (
         "/subscriptions",
         "url=https://example.com/hook&topics=order.%23&signed=1",
@@ -157,6 +158,7 @@ const FORMS: [Form; 18] = [
         Record("subscription updated"),
     ),
     ("/subscriptions/{id}/test", "", Nothing),
+    ("/subscriptions/{id}/verify", "", Elsewhere),
     ("/subscriptions/{id}/rotate", "", Record("subscription updated")),
     ("/endpoint/disable", "url=https://example.com/hook", Record("endpoint disabled")),
     ("/endpoint/probe", "url=https://example.com/hook", Record("endpoint probed")),

@@ -85,6 +85,34 @@ async fn a_subscription_is_made_changed_tried_out_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_is_asked_for_its_consent_and_events_get_another_form() {
+    let scene = Scene::set().await;
+    let browser = Browser::open(scene.url()).await;
+    browser.go("/subscriptions/new").await;
+    browser.fill("#url", &scene.receiver.url("/asked")).await;
+    browser.fill("#topics", "asked.*").await;
+    browser.click("#format option:nth-child(3)").await;
+    browser.click("#verification option:nth-child(3)").await;
+    browser.follow("#save").await;
+    browser.see("#unverified", "is not verified").await;
+    browser.see("main", "cloudevents-binary").await;
+    browser.follow("#verify").await;
+    browser.see("#asked", "did not consent").await;
+    browser.see("#asked", "does not repeat the challenge").await;
+    assert_eq!(scene.receiver.count_at("/asked"), 1);
+    browser.go("/subscriptions").await;
+    browser.see("main", "not verified").await;
+    browser.fill("#q", &scene.receiver.url("/asked")).await;
+    browser.follow("#find").await;
+    browser.follow("tbody a").await;
+    browser.follow("#edit").await;
+    browser.click("#verification option:nth-child(1)").await;
+    browser.follow("#save").await;
+    browser.see(".said", "Updated").await;
+    assert_eq!(browser.count("#verify").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_address_gets_no_secrets_until_the_box_is_ticked() {
     let scene = Scene::set().await;
     let browser = Browser::open(scene.url()).await;

@@ -76,6 +76,7 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Intervention::Disable),
         Just(Intervention::Probe),
         Just(Intervention::Gone),
+        Just(Intervention::DisableByEndpoint),
     ];
     prop_oneof![
         12 => tally.prop_map(Step::Merge),
@@ -94,6 +95,7 @@ fn ruled(circuit: &Circuit, step: &Step, rules: &CircuitRules, now: UnixMillis) 
         Step::Set(Intervention::Disable) => circuit.disable(now),
         Step::Set(Intervention::Probe) => circuit.probe_now(now),
         Step::Set(Intervention::Gone) => circuit.gone(now),
+        Step::Set(Intervention::DisableByEndpoint) => circuit.disable_by_endpoint(now),
     }
 }
 
@@ -172,7 +174,7 @@ pub(super) async fn an_operator_freezes_and_frees_what_was_never_called(place: P
         Intervention::Disable,
         Intervention::Gone,
         Intervention::Enable,
-        Intervention::Gone,
+        Intervention::DisableByEndpoint,
     ] {
         changes.extend(set(intervention).await?.1.map(|change| change.to_string()));
     }
@@ -181,11 +183,12 @@ pub(super) async fn an_operator_freezes_and_frees_what_was_never_called(place: P
         [
             "closed → frozen: an operator disabled it",
             "frozen → closed: an operator enabled it",
-            "closed → frozen: the endpoint answered 410 Gone",
+            "closed → frozen: the endpoint answered `webhook-delivery: disable`",
         ]
     );
     let circuit = store.circuit(&url("a")).await?.ok_or("it was made")?;
-    assert_eq!((circuit.state, circuit.reason), (CircuitState::Frozen, Some(Reason::Gone)));
+    let disabled = Some(Reason::DisabledByEndpoint);
+    assert_eq!((circuit.state, circuit.reason), (CircuitState::Frozen, disabled));
     // Three changes at one instant: each later than the one before.
     let since = UnixMillis::new(at(7).get() + 3);
     assert_eq!((circuit.created, circuit.since), (at(7), since));

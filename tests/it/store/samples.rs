@@ -9,16 +9,25 @@ use homing_domain::{
     signature::{SignatureScheme, SigningSecret},
     subscription::{
         AuthToken, Authentication, BasicCredentials, ClientCertificate, ClientCertificatePem,
-        Draft, OAuth2Credentials, Subscription, SubscriptionSpec, TokenEndpointAuthMethod, Version,
-        WorkfrontForm,
+        Consent, Draft, EventFormat, OAuth2Credentials, Subscription, SubscriptionSpec,
+        TokenEndpointAuthMethod, Verification, VerificationMethod, Version, WorkfrontForm,
     },
     time::UnixMillis,
+    url::EndpointUrl,
 };
 use homing_store::{HeldFor, Page, Store, StoreError};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::Kept;
+
+/// With or without a consent, and a rate that it allows.
+fn verification(url: &EndpointUrl, (has_consent, rate): (bool, Option<u32>)) -> Verification {
+    let method = VerificationMethod::Handshake;
+    let rate = rate.and_then(NonZeroU32::new);
+    let consent = has_consent.then(|| Consent::new(method, url, UnixMillis::new(7), rate));
+    Verification { method, consent }
+}
 
 /// A subscription that differs from those for other paths in nothing but its URL.
 pub(super) fn subscription(path: impl std::fmt::Display) -> Subscription {
@@ -160,14 +169,18 @@ pub(super) fn spec() -> impl Strategy<Value = SubscriptionSpec> {
             prop::option::of(form()),
             prop::option::of(authentication()),
             prop::option::of(Just(client_certificate())),
+            prop::sample::select(EventFormat::ALL.to_vec()),
+            prop::option::of((prop::bool::ANY, prop::option::of(1_u32..))),
         ),
     )
         .prop_map(|(url, topics, filters, auth_token, secrets, headers, schedule, rest)| {
+            let url: EndpointUrl = url.parse().expect("a URL");
             SubscriptionSpec {
+                verification: rest.5.map(|given| verification(&url, given)),
                 rate_limit: NonZeroU32::new(u32::from(headers.is_empty()) * 7),
                 deadline: (!headers.is_empty()).then(|| Duration::from_millis(30_500)),
                 max_concurrency: NonZeroU32::new(u32::from(headers.is_empty()) * 9),
-                url: url.parse().expect("a URL"),
+                url,
                 topics: topics.iter().map(|text| text.parse().expect("a pattern")).collect(),
                 filters,
                 authentication: rest.2.filter(|_| auth_token.is_none()),
@@ -176,6 +189,7 @@ pub(super) fn spec() -> impl Strategy<Value = SubscriptionSpec> {
                 headers,
                 schedule,
                 description: rest.0,
+                format: rest.1.as_ref().map_or(rest.4, |_form| EventFormat::Native),
                 workfront: rest.1,
                 client_certificate: rest.3,
             }

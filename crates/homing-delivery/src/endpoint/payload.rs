@@ -111,6 +111,7 @@ fn host(url: &Url) -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endpoint::Purpose;
     use crate::endpoint::tests::samples::{delivery, event, subscription};
     use homing_domain::time::UnixMillis;
 
@@ -127,7 +128,14 @@ mod tests {
         let delivery = delivery(event(), &subscription);
         let event_body = delivery.event.body.clone();
         let now = UnixMillis::new(1_700_000_000_999);
-        let sent = Sent { delivery: &delivery, subscription: &subscription, now, token: None };
+        let sent = Sent {
+            delivery: &delivery,
+            subscription: &subscription,
+            now,
+            token: None,
+            source: "urn:homing",
+            purpose: Purpose::Delivery,
+        };
         let mut headers = HeaderMap::new();
         headers.insert("x-echo", HeaderValue::from_static("Bearer bearer-secret!"));
         headers.insert("set-cookie", HeaderValue::from_static("session=1"));

@@ -12,7 +12,12 @@ use hyper::{
     },
 };
 
-use super::{RequestError, Sent, oauth2::Token};
+use super::{
+    Purpose, RequestError, Sent,
+    consent::handshake,
+    form::{Content, in_form},
+    oauth2::Token,
+};
 use homing_domain::{
     event::ContentEncoding,
     id::DeliveryId,
@@ -35,14 +40,10 @@ const OWN_HEADERS: usize = 12;
 pub(super) const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("homing/", env!("CARGO_PKG_VERSION")));
 
-/// The content type of a body whose own one no header can carry: bytes. RFC 9110, 8.3.
-const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
-
 const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Builds the next attempt of a delivery as a request. The body is not copied, unless it is sent in
-/// Workfront's form.
+/// another form.
 ///
 /// # Errors
 ///
@@ -56,6 +57,9 @@ pub(super) fn build(sent: &Sent<'_>) -> Result<Request<Full<Bytes>>, RequestErro
         return Err(RequestError::Key(key.to_owned()));
     }
     let uri = Uri::try_from(url.as_str()).map_err(RequestError::Url)?;
+    if let Purpose::Handshake(origin) = sent.purpose {
+        return handshake(sent, uri, origin);
+    }
     let (mut headers, body) = content(sent)?;
     let signed = SignedContent { id: delivery.id(), sent: now, body: &body };
     if let Some(signatures) = signature_header(&subscription.spec.secrets, &signed) {
@@ -74,17 +78,17 @@ pub(super) fn build(sent: &Sent<'_>) -> Result<Request<Full<Bytes>>, RequestErro
 ///
 /// As [`build`].
 pub(super) fn content(sent: &Sent<'_>) -> Result<(HeaderMap, Bytes), RequestError> {
-    let Sent { delivery, subscription, now, .. } = *sent;
-    let event = &delivery.event;
-    let (content_type, encoding, body) = match &subscription.spec.workfront {
-        None => {
-            (content_type(&event.content_type), event.content_encoding.as_ref(), event.body.clone())
-        }
-        Some(form) => (JSON, None, form.message(delivery, now).map_err(RequestError::Unfit)?),
-    };
+    let Content { content_type, encoding, attributes, body } = in_form(sent)?;
     let mut headers = headers(sent)?;
-    headers.insert(CONTENT_TYPE, content_type);
-    if let Some(encoding) = encoding.map(ContentEncoding::as_str) {
+    for (name, text) in attributes {
+        let unfit = || RequestError::Header { name: name.clone() };
+        let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unfit())?;
+        headers.insert(key, HeaderValue::from_str(&text).map_err(|_| unfit())?);
+    }
+    if let Some(content_type) = content_type {
+        headers.insert(CONTENT_TYPE, content_type);
+    }
+    if let Some(encoding) = encoding.as_ref().map(ContentEncoding::as_str) {
         headers.insert(CONTENT_ENCODING, value(&CONTENT_ENCODING, encoding)?);
     }
     if body.is_empty() {
@@ -95,10 +99,10 @@ pub(super) fn content(sent: &Sent<'_>) -> Result<(HeaderMap, Bytes), RequestErro
     Ok((headers, body))
 }
 
-/// Puts the subscription's own headers first, so that none of them replaces one of homing's.
-fn headers(sent: &Sent<'_>) -> Result<HeaderMap, RequestError> {
-    let Sent { delivery, subscription, now, .. } = *sent;
-    let (event, spec) = (&delivery.event, &subscription.spec);
+/// The headers of every request: the subscription's own, so that none of them replaces one of
+/// homing's, and those that say who is calling.
+pub(super) fn callers(sent: &Sent<'_>) -> Result<HeaderMap, RequestError> {
+    let spec = &sent.subscription.spec;
     let mut headers = HeaderMap::with_capacity(OWN_HEADERS.saturating_add(spec.headers.len()));
     for (name, text) in &spec.headers {
         let unfit = || RequestError::Header { name: name.clone() };
@@ -107,16 +111,24 @@ fn headers(sent: &Sent<'_>) -> Result<HeaderMap, RequestError> {
         headers.insert(key, sensitive(text).ok_or_else(unfit)?);
     }
 
-    let (id, mut text) = (delivery.id(), DeliveryId::BUFFER);
     headers.insert(USER_AGENT, AGENT);
     headers.entry(ACCEPT).or_insert(ANYTHING);
-    headers.insert(WEBHOOK_ID, value(&WEBHOOK_ID, id.encode(&mut text))?);
-    headers.insert(WEBHOOK_TIMESTAMP, now.seconds().into());
     if let Some(text) = authorization(sent) {
         let authorization = sensitive(&text)
             .ok_or_else(|| RequestError::Header { name: AUTHORIZATION.to_string() })?;
         headers.insert(AUTHORIZATION, authorization);
     }
+    Ok(headers)
+}
+
+/// The headers of a delivery.
+fn headers(sent: &Sent<'_>) -> Result<HeaderMap, RequestError> {
+    let Sent { delivery, now, .. } = *sent;
+    let event = &delivery.event;
+    let mut headers = callers(sent)?;
+    let (id, mut text) = (delivery.id(), DeliveryId::BUFFER);
+    headers.insert(WEBHOOK_ID, value(&WEBHOOK_ID, id.encode(&mut text))?);
+    headers.insert(WEBHOOK_TIMESTAMP, now.seconds().into());
     if let Some(trace) = &delivery.trace {
         headers.insert(TRACE_PARENT, value(&TRACE_PARENT, &trace.to_string())?);
         if let Some(state) = trace.state() {
@@ -143,7 +155,7 @@ fn authorization(sent: &Sent<'_>) -> Option<String> {
 /// Bytes beyond ASCII stay unchanged, which HTTP calls opaque. Blanks at the ends are not part of a
 /// value, and over HTTP/2 many servers close the whole connection because of them, with the
 /// requests of others on it. Sources: RFC 9110, 5.5; RFC 9113, 8.2.1.
-fn value(name: &HeaderName, text: &str) -> Result<HeaderValue, RequestError> {
+pub(super) fn value(name: &HeaderName, text: &str) -> Result<HeaderValue, RequestError> {
     HeaderValue::from_bytes(text.trim_ascii().as_bytes())
         .map_err(|_| RequestError::Header { name: name.to_string() })
 }
@@ -152,13 +164,6 @@ fn sensitive(text: &str) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_bytes(text.trim_ascii().as_bytes()).ok()?;
     value.set_sensitive(true);
     Some(value)
-}
-
-fn content_type(text: &str) -> HeaderValue {
-    match HeaderValue::from_str(text.trim_ascii()) {
-        Ok(value) if !value.is_empty() && text.is_ascii() => value,
-        Ok(_) | Err(_) => BYTES,
-    }
 }
 
 #[cfg(test)]
@@ -175,7 +180,8 @@ mod tests {
         subscription: &Subscription,
         now: UnixMillis,
     ) -> Result<Request<Full<Bytes>>, RequestError> {
-        build(&Sent { delivery, subscription, now, token: None })
+        let (source, purpose) = ("/shop", Purpose::Delivery);
+        build(&Sent { delivery, subscription, now, token: None, source, purpose })
     }
 
     fn built(event_type: (&str, &str), changes: &serde_json::Value) -> Request<Full<Bytes>> {
@@ -277,6 +283,31 @@ mod tests {
     }
 
     #[test]
+    fn a_cloud_event_is_signed_as_it_is_sent() {
+        let built = |format: &str| {
+            let changes = serde_json::json!({
+                "format": format, "secrets": ["whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX"],
+            });
+            built(("order.paid", "application/json"), &changes)
+        };
+        for (format, content_type, attribute) in [
+            ("cloudevents-structured", "application/cloudevents+json", None),
+            ("cloudevents-binary", "application/json", Some("/shop")),
+        ] {
+            let request = built(format);
+            let (headers, body) = (request.headers(), body(&request));
+            assert_eq!(headers[CONTENT_TYPE], content_type);
+            let source = headers.get("ce-source").map(|value| value.to_str().unwrap());
+            assert_eq!(source, attribute, "{format}");
+            assert_eq!(body == event().body, attribute.is_some());
+            let webhook = standardwebhooks::Webhook::new("whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYX");
+            let id = headers[WEBHOOK_ID].to_str().unwrap();
+            let signed = webhook.unwrap().sign(id, 1_700_000_000, &body);
+            assert_eq!(headers[WEBHOOK_SIGNATURE], signed.unwrap(), "{format}");
+        }
+    }
+
+    #[test]
     fn a_packed_body_is_sent_with_its_coding_and_workfronts_form_without() {
         let subscription = subscription("https://example.com/", &serde_json::json!({}));
         let mut event = event();
@@ -325,7 +356,7 @@ mod tests {
     fn a_content_type_that_no_header_can_carry_is_bytes() {
         for unfit in ["", "text/plain\r\nx-evil: 1", "text/größe", "\0"] {
             let request = built(("a", unfit), &serde_json::json!({}));
-            assert_eq!(request.headers()[CONTENT_TYPE], BYTES, "{unfit:?}");
+            assert_eq!(request.headers()[CONTENT_TYPE], "application/octet-stream", "{unfit:?}");
         }
     }
 

@@ -22,13 +22,14 @@ use homing_domain::{
     circuit::Admission,
     clock,
     delivery::Delivery,
+    delivery_control::DeliveryControl,
     error_group::ErrorId,
     schedule::Schedule,
     subscription::Subscription,
     time::UnixMillis,
     verdict::{self, OnGone, ParkReason, Verdict},
 };
-use homing_store::StoreError;
+use homing_store::{Intervention, StoreError};
 use homing_telemetry::log_events;
 
 /// A delivery from a held queue that has waited for its turn for this long goes back to its place.
@@ -114,6 +115,11 @@ async fn run(
     turn: Turn,
 ) -> Result<Disposition, Disposition> {
     let subscription = resolve(context, message, delivery).await?;
+    if subscription.spec.is_unverified() {
+        let progress = delivery.progress.clone();
+        let parked = disposition::park(message, progress, ParkReason::Unverified);
+        return Err(Disposition::skip(SkipReason::Unverified, Some(parked)).of(&subscription));
+    }
     let schedule = context.schedules.get(subscription.spec.schedule.as_deref());
     let task = Task { message, delivery, subscription: &subscription, schedule };
     let admitted = admit(context, &task, turn).await?;
@@ -337,7 +343,10 @@ fn judge(context: &Context, task: &Task<'_>, attempt: &Attempt) -> Verdict {
     // Only 2xx ends a delivery. Source: Adobe Workfront, *Event subscription retries*.
     let is_workfronts = task.subscription.spec.workfront.is_some();
     let on_gone = if is_workfronts { OnGone::Retry } else { context.on_gone };
-    verdict::verdict(&attempt.result.outcome, task.delivery.progress.step, task.schedule, on_gone)
+    let AttemptResult { outcome, control, .. } = &attempt.result;
+    let step = task.delivery.progress.step;
+    let verdict = verdict::verdict(outcome, step, task.schedule, on_gone);
+    verdict.controlled(control.filter(|_| !is_workfronts))
 }
 
 /// Reports the attempt, updates limits and circuit, and frees the permit; returns the error that the
@@ -359,8 +368,11 @@ async fn record(
         }
         Admitted::Probe => Box::pin(context.circuits.probed(url, outcome, attempt.ended)).await,
     }
+    let is_workfronts = task.subscription.spec.workfront.is_some();
     if *verdict == Verdict::Park(ParkReason::Gone) {
-        Box::pin(context.circuits.gone(url)).await;
+        Box::pin(context.circuits.freeze(url, Intervention::Gone)).await;
+    } else if attempt.result.control == Some(DeliveryControl::Disable) && !is_workfronts {
+        Box::pin(context.circuits.freeze(url, Intervention::DisableByEndpoint)).await;
     }
     error
 }

@@ -43,6 +43,8 @@ pub(super) struct Skipped {
 /// The obstacle to an attempt.
 pub(super) enum SkipReason {
     SubscriptionDeleted,
+    /// Its endpoint has not consented.
+    Unverified,
     /// Its row cannot be read.
     SubscriptionUnreadable(StoreError),
     StoreUnavailable(StoreError),
@@ -76,6 +78,7 @@ impl SkipReason {
     pub(super) fn summary(&self) -> Option<String> {
         match self {
             Self::SubscriptionDeleted => Some("the subscription was deleted".to_owned()),
+            Self::Unverified => Some("the endpoint of its subscription is not verified".to_owned()),
             Self::SubscriptionUnreadable(error) => Some(error.report()),
             Self::Undecided(why) => Some(why.clone()),
             Self::CircuitOpen => Some("the circuit of its URL is open".to_owned()),
@@ -86,7 +89,7 @@ impl SkipReason {
             }
             Self::RetryAfter(_) => Some("its handler asked for a wait".to_owned()),
             Self::Throttled(own) => {
-                let rate = own.rate.map(|limit| format!("rate limit {limit}/s, or "));
+                let rate = own.rate_text().map(|limit| format!("rate limit {limit}, or "));
                 let at_a_time = own.concurrency.map(|(_, limit)| format!("{limit} at a time, or "));
                 Some(format!(
                     "it waits for its turn: {}{}its endpoint takes no more at a time",

@@ -247,6 +247,7 @@ impl Observers {
             // Counted when its queue has taken it.
             SkipReason::EndpointSlow
             | SkipReason::SubscriptionDeleted
+            | SkipReason::Unverified
             | SkipReason::Undecided(_)
             | SkipReason::CircuitFrozen
             | SkipReason::StaysHeld => {}

@@ -12,7 +12,7 @@
 //!    │                            └────┘                                    │
 //!    └───────────────────────── an operator enabled it ◄─────────────────────┘
 //!
-//!  any ── 410 Gone, or an operator disabled it ──► frozen
+//!  any ── 410 Gone, or the endpoint or an operator disabled it ──► frozen
 //! ```
 //!
 //! The circuit does not know deliveries: the worker handles those that are refused.
@@ -214,6 +214,12 @@ impl Circuit {
     #[must_use]
     pub fn gone(&self, now: UnixMillis) -> Turn {
         self.clone().turned(CircuitState::Frozen, Reason::Gone, now)
+    }
+
+    /// Freezes the circuit because the endpoint demands it by `webhook-delivery: disable`.
+    #[must_use]
+    pub fn disable_by_endpoint(&self, now: UnixMillis) -> Turn {
+        self.clone().turned(CircuitState::Frozen, Reason::DisabledByEndpoint, now)
     }
 
     /// The end of the last success; without one, that of the first attempt.

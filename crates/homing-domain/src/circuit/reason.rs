@@ -40,6 +40,8 @@ pub enum Reason {
     },
     /// Frozen: the endpoint answered that it no longer exists.
     Gone,
+    /// Frozen: the endpoint answered with `webhook-delivery: disable`.
+    DisabledByEndpoint,
     /// Frozen by an operator.
     Disabled,
     /// Closed by an operator.
@@ -64,6 +66,9 @@ impl fmt::Display for Reason {
                 )
             }
             Self::Gone => f.write_str("the endpoint answered 410 Gone"),
+            Self::DisabledByEndpoint => {
+                f.write_str("the endpoint answered `webhook-delivery: disable`")
+            }
             Self::Disabled => f.write_str("an operator disabled it"),
             Self::Enabled => f.write_str("an operator enabled it"),
             Self::ProbeAccepted => f.write_str("a probe was accepted"),
@@ -120,6 +125,7 @@ mod tests {
             Reason::LastSuccessLongAgo { failures: 12, ago: Duration::from_millis(9_999) },
             Reason::NeverSucceeded { failures: 12, ago: HOUR / 2 },
             Reason::Gone,
+            Reason::DisabledByEndpoint,
             Reason::Disabled,
             Reason::Enabled,
             Reason::ProbeAccepted,
@@ -134,6 +140,7 @@ mod tests {
         12 consecutive failures, last success 9 s ago
         12 consecutive failures, no success since the first attempt 30 min ago
         the endpoint answered 410 Gone
+        the endpoint answered `webhook-delivery: disable`
         an operator disabled it
         an operator enabled it
         a probe was accepted

@@ -20,9 +20,11 @@ use super::{
 mod authentication;
 mod client_certificate;
 mod draft;
+mod format;
 mod limits;
 mod oauth2;
 mod secretive;
+mod verification;
 mod workfront;
 mod wrong;
 
@@ -31,11 +33,13 @@ pub use client_certificate::{
     CertificateId, ClientCertificate, ClientCertificatePem, certificate_expiry,
 };
 pub use draft::{Draft, FieldError, MAX_SECRETS};
+pub use format::{EventFormat, EventFormatError};
 pub use limits::MAX_DEADLINE;
 pub use oauth2::{
     CredentialsId, OAuth2Credentials, TokenEndpointAuthMethod, TokenEndpointAuthMethodError,
     TokenStatus,
 };
+pub use verification::{Consent, Verification, VerificationMethod, VerificationMethodError};
 pub use workfront::{
     BOTH_VERSIONS, EVENT_TYPES, FixedVersion, OBJ_CODES, UnfitEvent, Version, VersionError,
     WorkfrontForm, split_topic,
@@ -84,8 +88,12 @@ pub struct SubscriptionSpec {
     pub max_concurrency: Option<NonZeroU32>,
     /// A note for operators.
     pub description: Option<String>,
-    /// Sends events in Workfront's form; `None`: as published.
+    /// Sends events in Workfront's form; `None`: as `format` says.
     pub workfront: Option<WorkfrontForm>,
+    /// The form of events otherwise.
+    pub format: EventFormat,
+    /// Nothing is sent until the endpoint has consented; `None`: it is not asked.
+    pub verification: Option<Verification>,
 }
 
 impl SubscriptionSpec {

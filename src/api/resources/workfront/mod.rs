@@ -117,6 +117,8 @@ impl CreateRequest {
             max_concurrency: None,
             description: None,
             workfront: Some(form),
+            format: None,
+            verification: None,
         })
     }
 }

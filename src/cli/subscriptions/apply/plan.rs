@@ -16,7 +16,7 @@ use homing_domain::{
 };
 
 /// The fields that a file sets in whole: what it leaves out gets its default.
-const MANAGED: [&str; 10] = [
+const MANAGED: [&str; 12] = [
     "url",
     "topics",
     "filters",
@@ -25,6 +25,8 @@ const MANAGED: [&str; 10] = [
     "rate_limit",
     "deadline",
     "max_concurrency",
+    "format",
+    "verification",
     "description",
     "workfront",
 ];
@@ -194,6 +196,8 @@ fn managed(view: &View) -> Value {
         "rate_limit": view.rate_limit,
         "deadline": view.deadline,
         "max_concurrency": view.max_concurrency,
+        "format": view.format,
+        "verification": view.verification.as_ref().map(|verification| verification.method),
         "description": view.description,
         "workfront": view.workfront,
     })
@@ -302,7 +306,7 @@ subscriptions:
                 .is_ok()
         );
         insta::assert_snapshot!(error("subscriptions: [{url: x, topics: [t]}]"), @"`subscriptions[0]`: `url`: not a URL: it has no `https://` in front; write it as https://host/path");
-        insta::assert_snapshot!(error("subscriptions: [{url: https://a/, topic: t}]"), @"`subscriptions[0].topic`: unknown field `topic`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `authentication`, `client_certificate`, `secrets`, `signature_scheme`, `headers`, `schedule`, `rate_limit`, `deadline`, `max_concurrency`, `description`, `workfront`");
+        insta::assert_snapshot!(error("subscriptions: [{url: https://a/, topic: t}]"), @"`subscriptions[0].topic`: unknown field `topic`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `authentication`, `client_certificate`, `secrets`, `signature_scheme`, `headers`, `schedule`, `rate_limit`, `deadline`, `max_concurrency`, `description`, `workfront`, `format`, `verification`");
         let twice =
             "subscriptions: [{url: https://a/, topics: [t]}, {url: https://a/, topics: [u]}]";
         assert!(error(twice).contains("subscriptions[1]"), "{}", error(twice));

@@ -3,15 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    num::NonZeroU32,
 };
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    AuthToken, Authentication, ClientCertificate, ClientCertificatePem, SubscriptionSpec,
-    WorkfrontForm,
+    AuthToken, Authentication, ClientCertificate, ClientCertificatePem, EventFormat,
+    SubscriptionSpec, Verification, VerificationMethod, WorkfrontForm,
     wrong::{FieldErrors, Wrong, all},
 };
 use crate::{
@@ -19,6 +18,8 @@ use crate::{
     signature::{SignatureScheme, SigningSecret},
     topic::TopicPattern,
 };
+
+mod of_spec;
 
 /// A subscription as written by a client; only its shape has been checked.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -82,6 +83,14 @@ pub struct Draft {
     /// Events are sent in Workfront's form; `topics` then has one such as `TASK.UPDATE`.
     #[serde(default)]
     pub workfront: Option<WorkfrontForm>,
+    /// The form in which events are sent: `native` (as published, the default),
+    /// `cloudevents-structured` or `cloudevents-binary`.
+    #[serde(default)]
+    pub format: Option<EventFormat>,
+    /// Nothing is sent until the endpoint has consented, asked by `handshake` (`OPTIONS`, as CloudEvents
+    /// defines it for webhooks) or `challenge` (a POST whose text the answer repeats).
+    #[serde(default)]
+    pub verification: Option<VerificationMethod>,
 }
 
 /// The problem with one field of a draft.
@@ -153,6 +162,8 @@ impl Draft {
             max_concurrency: None,
             description: None,
             workfront: None,
+            format: None,
+            verification: None,
         }
     }
 
@@ -183,6 +194,7 @@ impl Draft {
         let deadline = wrong.take(self.deadline());
         let max_concurrency = wrong.take(self.max_concurrency());
         let description = wrong.take(self.description());
+        let format = wrong.take(self.format());
         let whole = || {
             Some(SubscriptionSpec {
                 url: url?,
@@ -199,6 +211,8 @@ impl Draft {
                 max_concurrency: max_concurrency?,
                 description: description?,
                 workfront: self.workfront.clone(),
+                format: format?,
+                verification: self.verification.map(Verification::by),
             })
         };
         wrong.end(whole())
@@ -321,30 +335,6 @@ impl Draft {
                 Err(FieldError::new("description", "has the character NUL"))
             }
             Some(_) | None => Ok(self.description.clone()),
-        }
-    }
-}
-
-/// The draft that builds `spec` again; the starting point of a change.
-impl From<&SubscriptionSpec> for Draft {
-    fn from(spec: &SubscriptionSpec) -> Self {
-        Self {
-            url: spec.url.as_str().to_owned(),
-            topics: spec.topics.iter().map(ToString::to_string).collect(),
-            filters: spec.filters.to_json(),
-            filter_connector: spec.filters.connector(),
-            auth_token: spec.auth_token.as_ref().map(|token| token.reveal().to_owned()),
-            authentication: spec.authentication.clone(),
-            client_certificate: spec.client_certificate.as_ref().map(|it| it.reveal().clone()),
-            secrets: Some(spec.secrets.iter().map(SigningSecret::reveal).collect()),
-            signature_scheme: None,
-            headers: spec.headers.clone(),
-            schedule: spec.schedule.clone(),
-            rate_limit: spec.rate_limit.map(NonZeroU32::get),
-            deadline: spec.deadline.map(Self::written_deadline),
-            max_concurrency: spec.max_concurrency.map(NonZeroU32::get),
-            description: spec.description.clone(),
-            workfront: spec.workfront.clone(),
         }
     }
 }

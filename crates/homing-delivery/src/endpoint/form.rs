@@ -1,0 +1,73 @@
+//! The form in which an event is sent: as published, as a CloudEvent, or in Workfront's.
+
+use bytes::Bytes;
+use hyper::header::HeaderValue;
+
+use super::{RequestError, Sent};
+use homing_domain::{
+    cloud_event::{self, CloudEvent},
+    event::ContentEncoding,
+    subscription::{EventFormat, UnfitEvent},
+};
+
+/// The content type of a body whose own one no header can carry: bytes. RFC 9110, 8.3.
+const BYTES: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// The event in the form in which it is sent.
+pub(super) struct Content {
+    pub(super) content_type: Option<HeaderValue>,
+    pub(super) encoding: Option<ContentEncoding>,
+    /// Of a CloudEvent: names and values of headers.
+    pub(super) attributes: Vec<(String, String)>,
+    pub(super) body: Bytes,
+}
+
+/// Writes the event in the form that the subscription has it sent in.
+///
+/// # Errors
+///
+/// [`RequestError::Unfit`] for an event that the form cannot hold.
+pub(super) fn in_form(sent: &Sent<'_>) -> Result<Content, RequestError> {
+    let Sent { delivery, subscription, now, source, .. } = *sent;
+    let plain = |content_type, encoding, body| Content {
+        content_type: Some(content_type),
+        encoding,
+        attributes: Vec::new(),
+        body,
+    };
+    if let Some(form) = &subscription.spec.workfront {
+        let body = form.message(delivery, now).map_err(RequestError::Unfit)?;
+        return Ok(plain(JSON, None, body));
+    }
+    let event = &delivery.event;
+    Ok(match subscription.spec.format {
+        EventFormat::Native => {
+            let kind = content_type(&event.content_type);
+            plain(kind, event.content_encoding.clone(), event.body.clone())
+        }
+        EventFormat::CloudEventsStructured => {
+            let unwritable = |error| RequestError::Unfit(UnfitEvent::Unwritable(error));
+            let (kind, body) =
+                cloud_event::structured(delivery, source, now).map_err(unwritable)?;
+            plain(content_type(&kind), None, body)
+        }
+        EventFormat::CloudEventsBinary => {
+            let binary = CloudEvent::of(delivery, source, now).binary();
+            Content {
+                content_type: binary.content_type.as_deref().map(content_type),
+                encoding: binary.content_encoding,
+                attributes: binary.headers,
+                body: binary.body,
+            }
+        }
+    })
+}
+
+fn content_type(text: &str) -> HeaderValue {
+    match HeaderValue::from_str(text.trim_ascii()) {
+        Ok(value) if !value.is_empty() && text.is_ascii() => value,
+        Ok(_) | Err(_) => BYTES,
+    }
+}
