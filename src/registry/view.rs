@@ -16,7 +16,7 @@ use homing_domain::{
     id::SubscriptionId,
     signature::SigningSecret,
     subscription::{
-        AuthToken, Authentication, ClientCertificate, Draft, Subscription, TokenStatus,
+        AuthToken, Authentication, ClientCertificate, Draft, Subscription, Template, TokenStatus,
         WorkfrontForm,
     },
     text::Word,
@@ -64,9 +64,18 @@ pub struct View {
     pub max_concurrency: Option<u32>,
     /// A note for operators.
     pub description: Option<String>,
+    /// Those to ask about it.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// Names and values that operators know it by.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// Workfront's form, if events are sent in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workfront: Option<WorkfrontForm>,
+    /// The template, if events are sent as messages for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<Template>,
     /// The last instant, since its last change and in the last day, at which an event was parked
     /// because its filters cost too much; RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -158,7 +167,10 @@ impl From<&Subscription> for View {
             deadline: spec.deadline.map(Draft::written_deadline),
             max_concurrency: spec.max_concurrency.map(NonZeroU32::get),
             description: spec.description.clone(),
+            owner: spec.owner.clone(),
+            labels: spec.labels.clone(),
             workfront: spec.workfront.clone(),
+            template: spec.template.clone(),
             filters_over_budget: None,
             not_called: None,
             created: subscription.created.to_string(),
@@ -214,7 +226,10 @@ impl View {
             deadline: draft.deadline.clone(),
             max_concurrency: draft.max_concurrency,
             description: draft.description.clone(),
+            owner: draft.owner.clone(),
+            labels: draft.labels.clone(),
             workfront: draft.workfront.clone(),
+            template: draft.template.clone(),
             filters_over_budget: None,
             not_called: None,
             created: damaged.created.to_string(),

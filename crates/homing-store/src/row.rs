@@ -21,8 +21,8 @@ use super::{
     keyring::Keyring,
     oauth2_tokens::token_id,
     row_values::{
-        read_deadline, read_filters, read_form, read_headers, read_max_concurrency,
-        read_rate_limit, read_topics, whole_ms,
+        read_deadline, read_filters, read_form, read_headers, read_labels, read_max_concurrency,
+        read_rate_limit, read_template, read_topics, whole_ms,
     },
     statement::{SqlDatabase, Statement, sql},
 };
@@ -56,6 +56,10 @@ pub(super) struct SubscriptionRow {
     certificate_expires_ms: Option<i64>,
     deadline_ms: Option<i64>,
     max_concurrency: Option<i64>,
+    owner: Option<String>,
+    /// An object in JSON, as is `template`.
+    labels: Option<String>,
+    template: Option<String>,
     created_ms: i64,
     updated_ms: i64,
 }
@@ -129,6 +133,9 @@ impl SubscriptionRow {
             certificate_expires_ms: certificate.map(|it| it.expires().get()),
             deadline_ms: spec.deadline.map(whole_ms),
             max_concurrency: spec.max_concurrency.map(|limit| limit.get().into()),
+            owner: spec.owner.clone(),
+            labels: (!spec.labels.is_empty()).then(|| json!(spec.labels).to_string()),
+            template: spec.template.as_ref().map(|template| json!(template).to_string()),
             created_ms: created.get(),
             updated_ms: updated.get(),
         })
@@ -239,7 +246,10 @@ pub(super) fn bind<DB: SqlDatabase>(
         .bind(row.certificate_expires_ms)
         .bind(row.deadline_ms)
         .bind(row.max_concurrency)
-        .bind(token_id(subscription.spec.authentication.as_ref(), keyring));
+        .bind(token_id(subscription.spec.authentication.as_ref(), keyring))
+        .bind(row.owner)
+        .bind(row.labels)
+        .bind(row.template);
     Ok(statement)
 }
 
@@ -288,7 +298,10 @@ impl SubscriptionRow {
             deadline: self.deadline_ms.map(read_deadline).transpose()?,
             max_concurrency: self.max_concurrency.map(read_max_concurrency).transpose()?,
             description: self.description,
+            owner: self.owner,
+            labels: read_labels(self.labels.as_deref())?,
             workfront: read_form(self.workfront.as_deref(), self.version_updated_ms)?,
+            template: read_template(self.template.as_deref())?,
         };
         check_together(&spec)?;
         let (created, updated) =
@@ -336,8 +349,11 @@ impl SubscriptionRow {
                 .sort_out(self.max_concurrency.map(read_max_concurrency).transpose())
                 .map(NonZeroU32::get),
             description: self.description,
+            owner: self.owner,
+            labels: flaws.sort_out(read_labels(self.labels.as_deref())),
             workfront: flaws
                 .sort_out(read_form(self.workfront.as_deref(), self.version_updated_ms)),
+            template: flaws.sort_out(read_template(self.template.as_deref())),
         };
         let (created, updated) =
             (UnixMillis::new(self.created_ms), UnixMillis::new(self.updated_ms));

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::row::{Flaw, json, parsed};
 use homing_domain::{
     filter::{Connector, FilterSet},
-    subscription::{MAX_DEADLINE, WorkfrontForm},
+    subscription::{MAX_DEADLINE, Template, WorkfrontForm},
     time::UnixMillis,
     topic::TopicPattern,
 };
@@ -32,6 +32,14 @@ pub(super) fn read_form(
     let Some(form) = form else { return Ok(None) };
     let form: WorkfrontForm = json("workfront", form, "a form of Workfront's")?;
     Ok(Some(WorkfrontForm { version_updated: version_updated_ms.map(UnixMillis::new), ..form }))
+}
+
+pub(super) fn read_labels(labels: Option<&str>) -> Result<BTreeMap<String, String>, Flaw> {
+    labels.map_or_else(|| Ok(BTreeMap::new()), |it| json("labels", it, "an object of strings"))
+}
+
+pub(super) fn read_template(template: Option<&str>) -> Result<Option<Template>, Flaw> {
+    template.map(|it| json("template", it, "a template")).transpose()
 }
 
 pub(super) fn read_filters(filters: &str, connector: &str) -> Result<FilterSet, Flaw> {

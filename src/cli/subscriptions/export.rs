@@ -71,6 +71,9 @@ pub(super) fn entry(view: &View, with_id: bool) -> Map<String, Value> {
         ("rate_limit", view.rate_limit.map(|number| json!(number))),
         ("deadline", view.deadline.as_ref().map(|text| json!(text))),
         ("max_concurrency", view.max_concurrency.map(|number| json!(number))),
+        ("owner", view.owner.as_ref().map(|text| json!(text))),
+        ("labels", (!view.labels.is_empty()).then(|| json!(view.labels))),
+        ("template", view.template.as_ref().map(|template| json!(template))),
         ("workfront", view.workfront.as_ref().map(|form| json!(form))),
         // Absent, one would be generated.
         ("secrets", view.secrets.is_empty().then(|| json!([]))),
@@ -79,9 +82,11 @@ pub(super) fn entry(view: &View, with_id: bool) -> Map<String, Value> {
 }
 
 /// The fields in the order in which a file has them.
-const ORDER: [&str; 12] = [
+const ORDER: [&str; 15] = [
     "id",
     "description",
+    "owner",
+    "labels",
     "url",
     "topics",
     "filters",
@@ -90,6 +95,7 @@ const ORDER: [&str; 12] = [
     "rate_limit",
     "deadline",
     "max_concurrency",
+    "template",
     "workfront",
     "secrets",
 ];

@@ -40,7 +40,7 @@ pub(in crate::cli) struct Arguments {
     keep_secrets: bool,
 }
 
-const CLEARABLE: [&str; 10] = [
+const CLEARABLE: [&str; 13] = [
     "filters",
     "auth_token",
     "authentication",
@@ -51,6 +51,9 @@ const CLEARABLE: [&str; 10] = [
     "deadline",
     "max_concurrency",
     "description",
+    "owner",
+    "labels",
+    "template",
 ];
 
 pub(super) async fn run(

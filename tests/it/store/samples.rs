@@ -9,8 +9,8 @@ use homing_domain::{
     signature::{SignatureScheme, SigningSecret},
     subscription::{
         AuthToken, Authentication, BasicCredentials, ClientCertificate, ClientCertificatePem,
-        Draft, OAuth2Credentials, Subscription, SubscriptionSpec, TokenEndpointAuthMethod, Version,
-        WorkfrontForm,
+        Draft, OAuth2Credentials, Receiver, Subscription, SubscriptionSpec, Template,
+        TokenEndpointAuthMethod, Version, WorkfrontForm,
     },
     time::UnixMillis,
 };
@@ -139,6 +139,19 @@ fn authentication() -> impl Strategy<Value = Authentication> {
     prop_oneof![basic, oauth2]
 }
 
+fn template() -> impl Strategy<Value = Template> {
+    let address = "[a-z]{1,9}@example\\.com";
+    let mail = (address, prop::collection::vec(address, 1..4));
+    let mail = mail.prop_map(|(from, to)| Template {
+        from: Some(from),
+        to,
+        ..Template::new(Receiver::Email)
+    });
+    let other =
+        prop_oneof![Just(Receiver::Slack), Just(Receiver::Teams), Just(Receiver::PagerDuty)];
+    prop_oneof![mail, other.prop_map(Template::new)]
+}
+
 /// Any terms, from which no settings know the schedule.
 pub(super) fn spec() -> impl Strategy<Value = SubscriptionSpec> {
     let secret = prop::collection::vec(any::<u8>(), 24..=64)
@@ -160,6 +173,9 @@ pub(super) fn spec() -> impl Strategy<Value = SubscriptionSpec> {
             prop::option::of(form()),
             prop::option::of(authentication()),
             prop::option::of(Just(client_certificate())),
+            prop::option::of(any::<String>()),
+            prop::collection::btree_map("[a-z]{1,8}", any::<String>(), 0..3),
+            prop::option::of(template()),
         ),
     )
         .prop_map(|(url, topics, filters, auth_token, secrets, headers, schedule, rest)| {
@@ -176,6 +192,9 @@ pub(super) fn spec() -> impl Strategy<Value = SubscriptionSpec> {
                 headers,
                 schedule,
                 description: rest.0,
+                owner: rest.4,
+                labels: rest.5,
+                template: rest.6.filter(|_| rest.1.is_none()),
                 workfront: rest.1,
                 client_certificate: rest.3,
             }

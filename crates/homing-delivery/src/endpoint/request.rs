@@ -17,7 +17,7 @@ use homing_domain::{
     event::ContentEncoding,
     id::DeliveryId,
     signature::{SignedContent, signature_header},
-    subscription::{AuthToken, Authentication},
+    subscription::{AuthToken, Authentication, Sender, Template},
 };
 
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -42,7 +42,7 @@ const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Builds the next attempt of a delivery as a request. The body is not copied, unless it is sent in
-/// Workfront's form.
+/// Workfront's form or by a template.
 ///
 /// # Errors
 ///
@@ -76,11 +76,13 @@ pub(super) fn build(sent: &Sent<'_>) -> Result<Request<Full<Bytes>>, RequestErro
 pub(super) fn content(sent: &Sent<'_>) -> Result<(HeaderMap, Bytes), RequestError> {
     let Sent { delivery, subscription, now, .. } = *sent;
     let event = &delivery.event;
-    let (content_type, encoding, body) = match &subscription.spec.workfront {
-        None => {
+    let spec = &subscription.spec;
+    let (content_type, encoding, body) = match (&spec.workfront, &spec.template) {
+        (Some(form), _) => (JSON, None, form.message(delivery, now).map_err(RequestError::Unfit)?),
+        (None, Some(template)) => (JSON, None, message(template, sent)),
+        (None, None) => {
             (content_type(&event.content_type), event.content_encoding.as_ref(), event.body.clone())
         }
-        Some(form) => (JSON, None, form.message(delivery, now).map_err(RequestError::Unfit)?),
     };
     let mut headers = headers(sent)?;
     headers.insert(CONTENT_TYPE, content_type);
@@ -93,6 +95,18 @@ pub(super) fn content(sent: &Sent<'_>) -> Result<(HeaderMap, Bytes), RequestErro
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     Ok((headers, body))
+}
+
+/// The event as a message for people.
+fn message(template: &Template, sent: &Sent<'_>) -> Bytes {
+    let Sent { delivery, subscription, now, .. } = *sent;
+    let token = subscription.spec.auth_token.as_ref();
+    let sender = Sender {
+        name: subscription.spec.description.as_deref().unwrap_or_default(),
+        token: token.filter(|_| template.receiver.has_key_in_body()).map(AuthToken::reveal),
+        now,
+    };
+    template.message(&delivery.event, &sender)
 }
 
 /// Puts the subscription's own headers first, so that none of them replaces one of homing's.
@@ -136,7 +150,9 @@ fn authorization(sent: &Sent<'_>) -> Option<String> {
     let spec = &sent.subscription.spec;
     let bearer = |token: &AuthToken| format!("Bearer {}", token.reveal().trim_ascii());
     let fixed = || spec.authentication.as_ref().and_then(Authentication::authorization);
-    let lasting = spec.auth_token.as_ref().map(bearer).or_else(fixed);
+    let is_elsewhere = spec.template.as_ref().is_some_and(|it| it.receiver.has_key_in_body());
+    let token = spec.auth_token.as_ref().filter(|_| !is_elsewhere);
+    let lasting = token.map(bearer).or_else(fixed);
     lasting.or_else(|| sent.token.map(Token::authorization))
 }
 
@@ -274,6 +290,19 @@ mod tests {
         let signed =
             webhook.unwrap().sign(headers[WEBHOOK_ID].to_str().unwrap(), 1_700_000_000, &body);
         assert_eq!(headers[WEBHOOK_SIGNATURE], signed.unwrap());
+    }
+
+    #[test]
+    fn by_a_template_a_message_is_sent_and_a_key_in_it_in_no_header() {
+        let changes = |receiver: &str| serde_json::json!({"template": {"receiver": receiver}, "auth_token": "the-key-0123"});
+        let request = built(("homing.ledger.hour", "text/plain"), &changes("pagerduty"));
+        assert_eq!(request.headers()[CONTENT_TYPE], "application/json");
+        assert!(!request.headers().contains_key(AUTHORIZATION));
+        let message: serde_json::Value = serde_json::from_slice(&body(&request)).unwrap();
+        assert_eq!(message["routing_key"], "the-key-0123");
+        let request = built(("homing.ledger.hour", "text/plain"), &changes("slack"));
+        assert_eq!(request.headers()[AUTHORIZATION], "Bearer the-key-0123");
+        assert!(!String::from_utf8_lossy(&body(&request)).contains("the-key-0123"));
     }
 
     #[test]

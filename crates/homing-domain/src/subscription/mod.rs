@@ -22,7 +22,9 @@ mod client_certificate;
 mod draft;
 mod limits;
 mod oauth2;
+mod owner;
 mod secretive;
+mod template;
 mod workfront;
 mod wrong;
 
@@ -36,6 +38,8 @@ pub use oauth2::{
     CredentialsId, OAuth2Credentials, TokenEndpointAuthMethod, TokenEndpointAuthMethodError,
     TokenStatus,
 };
+pub use owner::MAX_LABELS;
+pub use template::{Receiver, ReceiverError, Sender, Template};
 pub use workfront::{
     BOTH_VERSIONS, EVENT_TYPES, FixedVersion, OBJ_CODES, UnfitEvent, Version, VersionError,
     WorkfrontForm, split_topic,
@@ -84,8 +88,14 @@ pub struct SubscriptionSpec {
     pub max_concurrency: Option<NonZeroU32>,
     /// A note for operators.
     pub description: Option<String>,
+    /// Those to ask about it.
+    pub owner: Option<String>,
+    /// Further names and values that operators know it by.
+    pub labels: BTreeMap<String, String>,
     /// Sends events in Workfront's form; `None`: as published.
     pub workfront: Option<WorkfrontForm>,
+    /// Sends events as messages for people; `None`: as published. Never beside Workfront's form.
+    pub template: Option<Template>,
 }
 
 impl SubscriptionSpec {
@@ -95,6 +105,18 @@ impl SubscriptionSpec {
     pub fn wants_topic(&self, topic: &Topic) -> bool {
         let own = topic.is_own();
         self.topics.iter().any(|pattern| pattern.matches(topic) && (!own || pattern.names_own()))
+    }
+
+    /// The owner; where none is named, the description.
+    #[must_use]
+    pub fn shown_owner(&self) -> Option<&str> {
+        self.owner.as_deref().or(self.description.as_deref())
+    }
+
+    /// True if the body of an event is sent as it was published.
+    #[must_use]
+    pub fn sends_as_published(&self) -> bool {
+        self.workfront.is_none() && self.template.is_none()
     }
 
     /// True if matching needs no body.

@@ -116,7 +116,10 @@ impl CreateRequest {
             deadline: None,
             max_concurrency: None,
             description: None,
+            owner: None,
+            labels: BTreeMap::new(),
             workfront: Some(form),
+            template: None,
         })
     }
 }

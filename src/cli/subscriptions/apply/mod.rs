@@ -31,7 +31,8 @@ The file:
 
 Shows the plan and asks, then creates, updates and, with --prune, deletes. A subscription is found by
 its id, or by url and description. The file states url, topics, filters, filter_connector, schedule,
-rate_limit, deadline, max_concurrency, description and workfront in whole: what it leaves out gets its default. Secrets
+rate_limit, deadline, max_concurrency, description, owner, labels, template and workfront in whole:
+what it leaves out gets its default. Secrets
 (auth_token, authentication, client_certificate, headers, secrets) are taken where one is created;
 `homing subscriptions update` changes them. Exit code 1: not all was done.";
 

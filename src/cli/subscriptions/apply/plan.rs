@@ -16,7 +16,7 @@ use homing_domain::{
 };
 
 /// The fields that a file sets in whole: what it leaves out gets its default.
-const MANAGED: [&str; 10] = [
+const MANAGED: [&str; 13] = [
     "url",
     "topics",
     "filters",
@@ -26,6 +26,9 @@ const MANAGED: [&str; 10] = [
     "deadline",
     "max_concurrency",
     "description",
+    "owner",
+    "labels",
+    "template",
     "workfront",
 ];
 
@@ -189,6 +192,9 @@ fn managed(view: &View) -> Value {
         "deadline": view.deadline,
         "max_concurrency": view.max_concurrency,
         "description": view.description,
+        "owner": view.owner,
+        "labels": view.labels,
+        "template": view.template,
         "workfront": view.workfront,
     })
 }
@@ -291,7 +297,7 @@ subscriptions:
     fn an_entry_that_is_wrong_is_named_before_anything_is_done() {
         insta::assert_snapshot!(error("a: b"), @"`subscriptions`: missing; the file has `subscriptions:` and a list below it");
         insta::assert_snapshot!(error("subscriptions: [{url: x, topics: [t]}]"), @"`subscriptions[0]`: `url`: not a URL: it has no `https://` in front; write it as https://host/path");
-        insta::assert_snapshot!(error("subscriptions: [{url: https://a/, topic: t}]"), @"`subscriptions[0].topic`: unknown field `topic`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `authentication`, `client_certificate`, `secrets`, `signature_scheme`, `headers`, `schedule`, `rate_limit`, `deadline`, `max_concurrency`, `description`, `workfront`");
+        insta::assert_snapshot!(error("subscriptions: [{url: https://a/, topic: t}]"), @"`subscriptions[0].topic`: unknown field `topic`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `authentication`, `client_certificate`, `secrets`, `signature_scheme`, `headers`, `schedule`, `rate_limit`, `deadline`, `max_concurrency`, `description`, `owner`, `labels`, `workfront`, `template`");
         let twice =
             "subscriptions: [{url: https://a/, topics: [t]}, {url: https://a/, topics: [u]}]";
         assert!(error(twice).contains("subscriptions[1]"), "{}", error(twice));
