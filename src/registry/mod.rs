@@ -8,10 +8,12 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Map, Value};
 
 mod change;
+mod problems;
 mod secrets;
 mod view;
 mod workfront;
 
+pub use problems::{Problems, top_level};
 pub use view::{CertificateView, SecretView, TokenView, View};
 
 use change::KEEP_SECRETS;
