@@ -317,7 +317,7 @@ mod tests {
         insta::assert_snapshot!(said.join("\n"), @"
         order.paid matches: 
         order.paid does not match: filter on status
-        order.paid not known: parked as unreadable: the body is not JSON
+        order.paid not known: parked as unreadable: it is not JSON: something else at byte 1
         orders.paid does not match: topic: near `order.*`, but one or two letters differ
         other does not match: topic: no pattern matches
         order.new not known: its topic matches; no body was kept for the filters

@@ -5,7 +5,7 @@
 //!
 //! Sources: Slack, *Sending messages using incoming webhooks*, *Formatting message text* (escaping),
 //! *Block Kit: section* (limits); Microsoft Teams, *Create incoming webhooks with Workflows*, and
-//! the schema of Adaptive Cards 1.4; PagerDuty, *Events API v2*; Twilio `SendGrid`, *v3 Mail Send*.
+//! the schema of Adaptive Cards 1.4; `PagerDuty`, *Events API v2*; `SendGrid`, *v3 Mail Send*.
 
 use std::str::FromStr;
 
@@ -19,8 +19,10 @@ use crate::{event::Event, time::UnixMillis};
 
 mod words;
 
-/// Characters of a text in a message; Slack takes 3,000 in a section, Teams 28 kB in all.
+/// Characters of a text in a message; Slack takes 2,000 in a field, Teams 28 kB in all.
 const MAX_TEXT: usize = 1_900;
+/// Characters of a sentence, escaped; Slack takes 3,000 in a section.
+const MAX_SENTENCE: usize = 2_900;
 /// Characters of a summary; `PagerDuty` takes 1,024.
 const MAX_SUMMARY: usize = 900;
 /// Characters of the subject of a mail.
@@ -152,11 +154,11 @@ impl Template {
 }
 
 fn slack(words: &Words, name: &str) -> Value {
-    let summary = mrkdwn(&format!("{name}: {}", words.summary));
+    let summary = mrkdwn(&format!("{name}: {}", words.summary), MAX_SENTENCE);
     let section = |text: String| json!({ "type": "mrkdwn", "text": text });
     let fields: Vec<_> = words
         .facts()
-        .map(|(title, text)| section(format!("*{}*\n{}", mrkdwn(title), mrkdwn(text))))
+        .map(|(title, text)| section(format!("*{title}*\n{}", mrkdwn(text, MAX_TEXT))))
         .collect();
     let mut blocks = vec![json!({ "type": "section", "text": section(format!("*{summary}*")) })];
     // A section without fields is refused.
@@ -166,9 +168,27 @@ fn slack(words: &Words, name: &str) -> Value {
     json!({ "text": summary, "blocks": blocks })
 }
 
-/// Escapes what Slack would take for a link, a mention or an entity.
-fn mrkdwn(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+/// Escapes what Slack would take for a link, a mention or an entity; at most `max` characters then.
+fn mrkdwn(text: &str, max: usize) -> String {
+    let (mut escaped, mut length) = (String::new(), 0_usize);
+    for character in text.chars() {
+        let entity = match character {
+            '&' => Some("&amp;"),
+            '<' => Some("&lt;"),
+            '>' => Some("&gt;"),
+            _ => None,
+        };
+        length = length.saturating_add(entity.map_or(1, str::len));
+        if length > max {
+            escaped.push('…');
+            break;
+        }
+        match entity {
+            Some(entity) => escaped.push_str(entity),
+            None => escaped.push(character),
+        }
+    }
+    escaped
 }
 
 fn teams(words: &Words, name: &str) -> Value {
