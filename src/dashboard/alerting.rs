@@ -134,7 +134,9 @@ pub(super) async fn create(
 
 fn put_all(problems: &[FieldError], wrong: &mut Wrong) {
     let mut further = Wrong::default();
-    problems.iter().for_each(|error| draft::put_error(error, &[], &mut further));
+    for error in problems {
+        draft::put_error(error, &[], &mut further);
+    }
     wrong.extend_unless_known(further);
 }
 

@@ -283,7 +283,9 @@ fn read(mut drafted: Map<String, Value>, fields: &Fields, wrong: &mut Wrong) -> 
 fn put_all(problems: &[FieldError], fields: &Fields, wrong: &mut Wrong) {
     let rows = FilterTexts::sent(fields).given(&mut Wrong::default()).rows;
     let mut further = Wrong::default();
-    problems.iter().for_each(|error| draft::put_error(error, &rows, &mut further));
+    for error in problems {
+        draft::put_error(error, &rows, &mut further);
+    }
     // What could not be read was left out, and is missing only for that reason.
     wrong.extend_unless_known(further);
 }
@@ -308,7 +310,9 @@ pub(super) async fn update(
     let Problems { fields: problems, origin } =
         registry.problems_of_change(id, changes.clone()).await?;
     put_all(&problems, &fields, &mut wrong);
-    origin.iter().for_each(|error| put_refusal(error, &mut wrong));
+    if let Some(error) = &origin {
+        put_refusal(error, &mut wrong);
+    }
     if !wrong.is_empty() {
         return Ok(form.refused(wrong));
     }
