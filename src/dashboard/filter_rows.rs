@@ -116,7 +116,7 @@ impl FilterTexts {
                 rows.push(Row::default());
                 Self::Rows(rows)
             }
-            same => same,
+            same @ (Self::Rows(_) | Self::Json(_)) => same,
         }
     }
 
@@ -217,12 +217,13 @@ fn value(text: &str) -> Result<Value, String> {
 
 /// The text of a value, from which it is read again.
 fn written(value: &Value) -> String {
-    match value {
-        Value::String(text) if self::value(text).as_ref() == Ok(value) && text.trim() == text => {
-            text.clone()
-        }
-        other => other.to_string(),
+    if let Value::String(text) = value
+        && self::value(text).as_ref() == Ok(value)
+        && text.trim() == text
+    {
+        return text.clone();
     }
+    value.to_string()
 }
 
 fn parsed(text: &str, wrong: &mut Wrong) -> Vec<Value> {

@@ -278,7 +278,7 @@ mod tests {
     use super::*;
     use homing_domain::subscription::Draft;
 
-    fn wanted(topics: &[&str], filters: serde_json::Value) -> SubscriptionSpec {
+    fn wanted(topics: &[&str], filters: &serde_json::Value) -> SubscriptionSpec {
         let draft = json!({"url": "https://a.example/", "topics": topics, "filters": filters});
         serde_json::from_value::<Draft>(draft).unwrap().build(&[]).unwrap()
     }
@@ -297,7 +297,7 @@ mod tests {
     #[tokio::test]
     async fn each_event_has_a_verdict_and_a_reason() {
         let filter = json!([{"fieldName": "status", "fieldValue": "CUR", "comparison": "eq"}]);
-        let wanted = wanted(&["order.*"], filter);
+        let wanted = wanted(&["order.*"], &filter);
         let events = vec![
             event("order.paid", r#"{"status": "CUR"}"#),
             event("order.paid", r#"{"status": "OLD"}"#),
@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn own_events_match_only_what_names_them() {
-        let why = refused_topic(&wanted(&["#"], json!([])), "homing.endpoint.opened").unwrap();
+        let why = refused_topic(&wanted(&["#"], &json!([])), "homing.endpoint.opened").unwrap();
         assert!(why.contains("homing's own"), "{why}");
     }
 }
