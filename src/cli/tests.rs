@@ -134,6 +134,11 @@ fn short_help_is_a_line_per_flag() {
           --deadline <TIME>            Deadline of one attempt, a minute at most: 30s
           --max-concurrency <NUMBER>   Requests at a time, from all workers
           --description <TEXT>         A note for operators
+          --owner <TEXT>               Whom to ask about it
+          --label <NAME=VALUE>         A name and a value to know it by; may be repeated
+          --template <RECEIVER>        Send messages for people: slack, teams, pagerduty or email
+          --mail-from <ADDRESS>        The sender of mails (email)
+          --mail-to <ADDRESS>          A recipient of mails (email); may be repeated
           --unsigned                   Do not sign requests
           --secret-file <FILE>         A file with signing secrets (whsec_…, whsk_…), one a line
           --signature-scheme <SCHEME>  Of the generated secret: v1 (shared) or v1a (key pair)

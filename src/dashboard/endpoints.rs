@@ -34,6 +34,7 @@ use homing_domain::{
     history::Series,
     id::SubscriptionId,
     record::{AttemptEvent, Class, Record},
+    subscription::SubscriptionSpec,
     time::UnixMillis,
     url::EndpointUrl,
 };
@@ -70,7 +71,7 @@ struct ListPage {
 /// An endpoint of the list.
 struct Listed {
     view: View,
-    /// The first subscription that sends to it, and its description.
+    /// The first subscription that sends to it, and its owner, or description.
     owner: Option<(SubscriptionId, Option<String>)>,
 }
 
@@ -131,7 +132,7 @@ pub(super) async fn list(
     }))
 }
 
-/// The first subscription that sends to a URL, and its description.
+/// The first subscription that sends to a URL, and its owner, or description.
 async fn owner(
     app: &App,
     url: &str,
@@ -139,7 +140,8 @@ async fn owner(
     let Ok(url) = url.parse::<EndpointUrl>() else { return Ok(None) };
     let first = Part { after: None, limit: 1 };
     let at = app.services.store.subscriptions_at(&url, first).await?.subscriptions;
-    Ok(at.into_iter().next().map(|one| (one.id, one.spec.description)))
+    let owner = |spec: &SubscriptionSpec| spec.shown_owner().map(str::to_owned);
+    Ok(at.first().map(|one| (one.id, owner(&one.spec))))
 }
 
 #[derive(Template)]

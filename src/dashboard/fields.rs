@@ -98,6 +98,23 @@ impl Wrong {
         self.0.iter().find(|(wrong, _)| wrong == name).map(|(_, message)| message.as_str())
     }
 
+    /// Adds those of `other` about fields that have none yet.
+    pub(super) fn extend_unless_known(&mut self, other: Self) {
+        let new = other.0.into_iter().filter(|(name, _)| self.with(name).is_none());
+        let new: Vec<_> = new.collect();
+        self.0.extend(new);
+    }
+
+    /// Adds those of `other`.
+    pub(super) fn extend(&mut self, other: Self) {
+        other.0.into_iter().for_each(|(name, message)| self.add(&name, message));
+    }
+
+    /// The number of fields that are wrong.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

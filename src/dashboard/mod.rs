@@ -8,13 +8,15 @@
 //! The path of a request through the files: [`auth`] authenticates, [`fields`] reads parameters and
 //! forms, and a file per noun renders the page: [`overview`] with its [`problems`], [`figures`] and
 //! [`first_run`], [`search`], [`endpoints`], [`deliveries`], [`attempts`], [`parked`], [`replays`],
-//! [`subscriptions`] with their [`draft`], [`topics`], [`sources`], [`audit`].
+//! [`subscriptions`] with their [`editor`] ([`draft`], [`filter_rows`], [`matching`]) and
+//! [`snippets`], [`topics`], [`sources`], [`audit`], [`settings`], [`tokens`], [`alerting`].
 //! [`period`] reads instants, [`layout`] is around all of them, [`links`] lead from one to another, [`live`] keeps parts of
 //! them current, [`words`], [`cut`], [`chart`] and [`life`] render values, [`assets`] serves style, script and
 //! icon.
 //!
 //! Programs use the API; what both share is in [`web`](crate::web).
 
+mod alerting;
 mod assets;
 mod attempts;
 mod audit;
@@ -24,22 +26,28 @@ mod cut;
 mod deliveries;
 mod auth;
 mod draft;
+mod editor;
 mod endpoints;
 mod fields;
+mod filter_rows;
 mod figures;
 mod first_run;
 mod layout;
 mod life;
 mod links;
 mod live;
+mod matching;
 mod overview;
 mod parked;
 mod period;
 mod problems;
 mod replays;
 mod search;
+mod settings;
+mod snippets;
 mod sources;
 mod subscriptions;
+mod tokens;
 mod topics;
 mod words;
 
@@ -75,10 +83,10 @@ pub fn router(app: AppState) -> Router {
         .route("/parked/jobs/{id}", get(parked::job))
         .route("/parked/jobs/{id}/go", post(parked::go))
         .route("/parked/jobs/{id}/stop", post(parked::stop))
-        .route("/subscriptions", get(subscriptions::list).post(subscriptions::create))
-        .route("/subscriptions/new", get(subscriptions::new))
-        .route("/subscriptions/{id}", get(subscriptions::show).post(subscriptions::update))
-        .route("/subscriptions/{id}/edit", get(subscriptions::edit))
+        .route("/subscriptions", get(subscriptions::list).post(editor::create))
+        .route("/subscriptions/new", get(editor::new))
+        .route("/subscriptions/{id}", get(subscriptions::show).post(editor::update))
+        .route("/subscriptions/{id}/edit", get(editor::edit))
         .route("/subscriptions/{id}/test", post(subscriptions::test))
         .route("/subscriptions/{id}/verify", post(subscriptions::verify))
         .route("/subscriptions/{id}/rotate", post(subscriptions::rotate))
@@ -88,6 +96,12 @@ pub fn router(app: AppState) -> Router {
         .route("/replays/{id}/stop", post(replays::stop))
         .route("/replays/{id}/resume", post(replays::resume))
         .route("/audit", get(audit::list))
+        .route("/settings", get(settings::show))
+        .route("/tokens", get(tokens::list).post(tokens::create))
+        .route("/tokens/{name}", get(tokens::ask))
+        .route("/tokens/{name}/revoke", post(tokens::revoke))
+        .route("/alerting", get(alerting::show).post(alerting::create))
+        .route("/alerting/try", post(alerting::attempt))
         .route("/topics", get(topics::list))
         .route("/sources", get(sources::list))
         .route("/sources/{name}/pause", post(sources::pause))
@@ -102,6 +116,7 @@ pub fn router(app: AppState) -> Router {
         .route("/login", get(auth::login_page).post(auth::login))
         .route("/assets/{file}", get(assets::serve))
         .merge(pages)
+        .layer(from_fn_with_state(Arc::clone(&app), layout::errors))
         // A page with a secret answers a form, which no other site can send: what is guessed into a
         // page to be measured by its length never meets one.
         .layer(CompressionLayer::new())

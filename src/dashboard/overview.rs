@@ -79,9 +79,10 @@ pub(super) async fn page(
     Extension(visitor): Extension<Visitor>,
     fields: Fields,
 ) -> Response {
+    let may_write = visitor.may_write;
     let layout = Layout::new("Overview", NavItem::Overview, visitor);
     let shown = Shown::read(&app, range(&fields)).await;
-    answer(&Page { layout, shown, may_write: visitor.may_write })
+    answer(&Page { layout, shown, may_write })
 }
 
 /// The part of the page that changes.

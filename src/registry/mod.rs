@@ -8,11 +8,13 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Map, Value};
 
 mod change;
+mod problems;
 mod secrets;
 mod verified;
 mod view;
 mod workfront;
 
+pub use problems::{Problems, top_level};
 pub use view::{CertificateView, SecretView, TokenView, VerificationView, View};
 
 use change::KEEP_SECRETS;

@@ -17,7 +17,7 @@ use homing_domain::{
     signature::SigningSecret,
     subscription::{
         AuthToken, Authentication, ClientCertificate, Draft, EventFormat, Subscription,
-        SubscriptionSpec, TokenStatus, VerificationMethod, WorkfrontForm,
+        SubscriptionSpec, Template, TokenStatus, VerificationMethod, WorkfrontForm,
     },
     text::Word,
     time::UnixMillis,
@@ -64,6 +64,12 @@ pub struct View {
     pub max_concurrency: Option<u32>,
     /// A note for operators.
     pub description: Option<String>,
+    /// Those to ask about it.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// Names and values that operators know it by.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// Workfront's form, if events are sent in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workfront: Option<WorkfrontForm>,
@@ -73,6 +79,9 @@ pub struct View {
     /// The consent of the endpoint, if it is asked for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verification: Option<VerificationView>,
+    /// The template, if events are sent as messages for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<Template>,
     /// The last instant, since its last change and in the last day, at which an event was parked
     /// because its filters cost too much; RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -178,9 +187,12 @@ impl From<&Subscription> for View {
             deadline: spec.deadline.map(Draft::written_deadline),
             max_concurrency: spec.max_concurrency.map(NonZeroU32::get),
             description: spec.description.clone(),
+            owner: spec.owner.clone(),
+            labels: spec.labels.clone(),
             workfront: spec.workfront.clone(),
             format: spec.format.other_than_native(),
             verification: VerificationView::of(spec),
+            template: spec.template.clone(),
             filters_over_budget: None,
             not_called: None,
             created: subscription.created.to_string(),
@@ -253,9 +265,12 @@ impl View {
             deadline: draft.deadline.clone(),
             max_concurrency: draft.max_concurrency,
             description: draft.description.clone(),
+            owner: draft.owner.clone(),
+            labels: draft.labels.clone(),
             workfront: draft.workfront.clone(),
             format: draft.format,
             verification: draft.verification.map(VerificationView::not_yet),
+            template: draft.template.clone(),
             filters_over_budget: None,
             not_called: None,
             created: damaged.created.to_string(),

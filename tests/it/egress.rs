@@ -19,7 +19,7 @@ use crate::{
     secrets::{address, get},
     support::{
         account::{Recipient, account},
-        broker::{self, Corner, Raw},
+        broker::{self, Corner},
         egress::{Egress, Kind, LOGIN, over_tls},
         eventually, holds,
         installation::millis,

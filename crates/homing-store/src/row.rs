@@ -21,8 +21,9 @@ use super::{
     keyring::Keyring,
     oauth2_tokens::token_id,
     row_values::{
-        read_deadline, read_filters, read_form, read_format, read_headers, read_max_concurrency,
-        read_rate_limit, read_topics, read_verification, whole_ms,
+        read_deadline, read_filters, read_form, read_format, read_headers, read_labels,
+        read_max_concurrency, read_rate_limit, read_template, read_topics, read_verification,
+        whole_ms,
     },
     statement::{SqlDatabase, Statement, sql},
 };
@@ -57,8 +58,11 @@ pub(super) struct SubscriptionRow {
     deadline_ms: Option<i64>,
     max_concurrency: Option<i64>,
     format: Option<String>,
-    /// An object in JSON.
+    /// An object in JSON, as are `labels` and `template`.
     verification: Option<String>,
+    owner: Option<String>,
+    labels: Option<String>,
+    template: Option<String>,
     created_ms: i64,
     updated_ms: i64,
 }
@@ -134,6 +138,9 @@ impl SubscriptionRow {
             max_concurrency: spec.max_concurrency.map(|limit| limit.get().into()),
             format: spec.format.other_than_native().map(|format| format.to_string()),
             verification: spec.verification.as_ref().map(|it| json!(it).to_string()),
+            owner: spec.owner.clone(),
+            labels: (!spec.labels.is_empty()).then(|| json!(spec.labels).to_string()),
+            template: spec.template.as_ref().map(|template| json!(template).to_string()),
             created_ms: created.get(),
             updated_ms: updated.get(),
         })
@@ -246,7 +253,10 @@ pub(super) fn bind<DB: SqlDatabase>(
         .bind(row.max_concurrency)
         .bind(token_id(subscription.spec.authentication.as_ref(), keyring))
         .bind(row.format)
-        .bind(row.verification);
+        .bind(row.verification)
+        .bind(row.owner)
+        .bind(row.labels)
+        .bind(row.template);
     Ok(statement)
 }
 
@@ -275,9 +285,12 @@ impl SubscriptionRow {
             deadline: self.deadline_ms.map(read_deadline).transpose()?,
             max_concurrency: self.max_concurrency.map(read_max_concurrency).transpose()?,
             description: self.description,
+            owner: self.owner,
+            labels: read_labels(self.labels.as_deref())?,
             workfront: read_form(self.workfront.as_deref(), self.version_updated_ms)?,
             format: read_format(self.format.as_deref())?,
             verification: read_verification(self.verification.as_deref())?,
+            template: read_template(self.template.as_deref())?,
         };
         check_together(&spec)?;
         let (created, updated) =
@@ -326,10 +339,13 @@ impl SubscriptionRow {
                 .sort_out(self.max_concurrency.map(read_max_concurrency).transpose())
                 .map(NonZeroU32::get),
             description: self.description,
+            owner: self.owner,
+            labels: flaws.sort_out(read_labels(self.labels.as_deref())),
             workfront: flaws
                 .sort_out(read_form(self.workfront.as_deref(), self.version_updated_ms)),
             format: flaws.sort_out(read_format(self.format.as_deref())).other_than_native(),
             verification: verification.as_ref().map(|verification| verification.method),
+            template: flaws.sort_out(read_template(self.template.as_deref())),
         };
         let (created, updated) =
             (UnixMillis::new(self.created_ms), UnixMillis::new(self.updated_ms));

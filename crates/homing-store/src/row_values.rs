@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::flaw::{Flaw, json, parsed};
 use homing_domain::{
     filter::{Connector, FilterSet},
-    subscription::{EventFormat, MAX_DEADLINE, Verification, WorkfrontForm},
+    subscription::{EventFormat, MAX_DEADLINE, Template, Verification, WorkfrontForm},
     time::UnixMillis,
     topic::TopicPattern,
 };
@@ -41,6 +41,14 @@ pub(super) fn read_format(format: Option<&str>) -> Result<EventFormat, Flaw> {
 pub(super) fn read_verification(verification: Option<&str>) -> Result<Option<Verification>, Flaw> {
     let read = |text| json("verification", text, "a method, and perhaps a consent");
     verification.map(read).transpose()
+}
+
+pub(super) fn read_labels(labels: Option<&str>) -> Result<BTreeMap<String, String>, Flaw> {
+    labels.map_or_else(|| Ok(BTreeMap::new()), |it| json("labels", it, "an object of strings"))
+}
+
+pub(super) fn read_template(template: Option<&str>) -> Result<Option<Template>, Flaw> {
+    template.map(|it| json("template", it, "a template")).transpose()
 }
 
 pub(super) fn read_filters(filters: &str, connector: &str) -> Result<FilterSet, Flaw> {

@@ -46,7 +46,8 @@ pub(in crate::cli) struct Arguments {
     /// All of it as JSON, as the API takes it; `-`: standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "url", "topic", "filter", "filter_connector", "auth_token", "auth_token_file",
-        "basic", "basic_file", "oauth2_token_url", "client_certificate", "client_key", "header", "schedule", "rate_limit", "description", "unsigned",
+        "basic", "basic_file", "oauth2_token_url", "client_certificate", "client_key", "header", "schedule", "rate_limit", "description", "owner",
+        "label", "template", "unsigned",
         "deadline", "max_concurrency", "format", "verification",
         "secret_file", "signature_scheme",
     ])]

@@ -73,6 +73,9 @@ pub(super) fn entry(view: &View, with_id: bool) -> Map<String, Value> {
         ("max_concurrency", view.max_concurrency.map(|number| json!(number))),
         ("format", view.format.map(|format| json!(format))),
         ("verification", view.verification.as_ref().map(|it| json!(it.method))),
+        ("owner", view.owner.as_ref().map(|text| json!(text))),
+        ("labels", (!view.labels.is_empty()).then(|| json!(view.labels))),
+        ("template", view.template.as_ref().map(|template| json!(template))),
         ("workfront", view.workfront.as_ref().map(|form| json!(form))),
         ("signature_scheme", signs_by_key_pair(view).then(|| json!("v1a"))),
         // Absent, one would be generated.
@@ -87,9 +90,11 @@ fn signs_by_key_pair(view: &View) -> bool {
 }
 
 /// The fields in the order in which a file has them.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 18] = [
     "id",
     "description",
+    "owner",
+    "labels",
     "url",
     "topics",
     "filters",
@@ -100,6 +105,7 @@ const ORDER: [&str; 15] = [
     "max_concurrency",
     "format",
     "verification",
+    "template",
     "workfront",
     "signature_scheme",
     "secrets",

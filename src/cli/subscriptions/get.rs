@@ -1,5 +1,7 @@
 //! `homing subscriptions list` and `get`
 
+use std::collections::BTreeMap;
+
 use clap_complete::ArgValueCandidates;
 
 use super::verify;
@@ -16,7 +18,7 @@ use crate::{
 };
 use homing_domain::{
     id::SubscriptionId,
-    subscription::{Authentication, OAuth2Credentials},
+    subscription::{Authentication, OAuth2Credentials, Template},
 };
 use homing_store::Page;
 
@@ -131,6 +133,9 @@ pub(super) async fn run(
         ("certificate", view.client_certificate.as_ref().map(certificate).unwrap_or_default()),
         ("headers", view.headers.into_keys().collect::<Vec<_>>().join(", ")),
         ("description", view.description.unwrap_or_default()),
+        ("owner", view.owner.unwrap_or_default()),
+        ("labels", labels(&view.labels)),
+        ("template", view.template.as_ref().map(template).unwrap_or_default()),
         ("problem", view.filters_over_budget.as_deref().map(over_budget).unwrap_or_default()),
         ("not called", view.not_called.unwrap_or_default()),
         ("created", view.created),
@@ -140,6 +145,18 @@ pub(super) async fn run(
         output.line(format_args!("{name:<13}{value}"))?;
     }
     Ok(Exit::Done)
+}
+
+fn labels(labels: &BTreeMap<String, String>) -> String {
+    let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    labels.join(" ")
+}
+
+fn template(template: &Template) -> String {
+    match template.to.as_slice() {
+        [] => format!("messages for {}", template.receiver.title()),
+        to => format!("mails to {}", to.join(", ")),
+    }
 }
 
 fn over_budget(last: &str) -> String {

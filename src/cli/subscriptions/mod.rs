@@ -8,6 +8,7 @@ mod export;
 mod fields;
 mod get;
 mod rotate;
+mod template;
 mod test;
 mod update;
 mod verify;

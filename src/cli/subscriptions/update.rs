@@ -40,7 +40,7 @@ pub(in crate::cli) struct Arguments {
     keep_secrets: bool,
 }
 
-const CLEARABLE: [&str; 12] = [
+const CLEARABLE: [&str; 15] = [
     "filters",
     "auth_token",
     "authentication",
@@ -53,6 +53,9 @@ const CLEARABLE: [&str; 12] = [
     "format",
     "verification",
     "description",
+    "owner",
+    "labels",
+    "template",
 ];
 
 pub(super) async fn run(

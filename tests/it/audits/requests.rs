@@ -146,7 +146,7 @@ async fn assert_all_are_known(server: &Server, known: &[Known]) {
 type Form = (&'static str, &'static str, Leaves);
 
 /// In an order in which each can be sent. `{id}` is what was created last.
-const FORMS: [Form; 19] = [
+const FORMS: [Form; 23] = [
     (
         "/subscriptions",
         "url=https://example.com/hook&topics=order.%23&signed=1",
@@ -167,6 +167,14 @@ const FORMS: [Form; 19] = [
     ("/sources/{name}/resume", "", Record("source resumed")),
     ("/sources/{name}/reset", "to=largest", Record("source reset")),
     ("/subscriptions/{id}/delete", "sure=1", Record("subscription deleted")),
+    (
+        "/alerting",
+        "receiver=slack&url=https://example.com/slack&endpoints=1",
+        Record("subscription created"),
+    ),
+    ("/alerting/try", "", Nothing),
+    ("/tokens", "name=main&scope=read", Record("token created")),
+    ("/tokens/{name}/revoke", "sure=1", Record("token deleted")),
     ("/replays", "since=2020-01-01T00:00&until=2020-01-01T00:01", Record("replay created")),
     ("/replays/{id}/stop", "", Record("replay stopped")),
     ("/replays/{id}/resume", "", Record("replay resumed")),

@@ -14,9 +14,11 @@ async fn a_subscription_is_made_changed_tried_out_and_removed() {
     browser.follow("#new").await;
     browser.fill("#url", "ftp://example.com").await;
     browser.fill("#topics", "shop.*\ncart.#").await;
+    browser.follow("#turn-filters").await;
     browser.fill("#filters", "{").await;
     browser.follow("#save").await;
     browser.see("#filters-error", "not JSON").await;
+    browser.see("#url-error", "`ftp` is not a scheme").await;
     let filter = r#"{"fieldName": "status", "fieldValue": "CUR", "comparison": "eq"}"#;
     browser.fill("#filters", filter).await;
     browser.follow("#save").await;

@@ -69,6 +69,9 @@ async fn every_page_shows_what_it_should_and_runs_nothing_from_outside() {
         ("subscription", subscription.clone(), SCRIPT),
         ("subscription-new", "/subscriptions/new".to_owned(), "One a line"),
         ("subscription-edit", format!("{subscription}/edit"), "Edit subscription"),
+        ("settings", "/settings".to_owned(), "Who you are here"),
+        ("tokens", "/tokens".to_owned(), "There are none in the store"),
+        ("alerting", "/alerting".to_owned(), "None is alerted"),
         ("topics", "/topics".to_owned(), "Topics of which events came"),
         ("replays", "/replays".to_owned(), "There was no replay yet"),
         (

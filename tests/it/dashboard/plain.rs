@@ -20,6 +20,9 @@ async fn without_javascript_every_page_shows_its_content() {
         ("/subscriptions", "order.*"),
         ("/subscriptions/new", "One a line"),
         ("/sources", "livestream"),
+        ("/settings", "this machine"),
+        ("/tokens", "every request from this machine"),
+        ("/alerting", "None is alerted"),
         ("/search?q=order", "order-2"),
         ("/docs", "Idempotency-Key"),
     ] {

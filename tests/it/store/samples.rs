@@ -9,8 +9,9 @@ use homing_domain::{
     signature::{SignatureScheme, SigningSecret},
     subscription::{
         AuthToken, Authentication, BasicCredentials, ClientCertificate, ClientCertificatePem,
-        Consent, Draft, EventFormat, OAuth2Credentials, Subscription, SubscriptionSpec,
-        TokenEndpointAuthMethod, Verification, VerificationMethod, Version, WorkfrontForm,
+        Consent, Draft, EventFormat, OAuth2Credentials, Receiver, Subscription, SubscriptionSpec,
+        Template, TokenEndpointAuthMethod, Verification, VerificationMethod, Version,
+        WorkfrontForm,
     },
     time::UnixMillis,
     url::EndpointUrl,
@@ -148,6 +149,19 @@ fn authentication() -> impl Strategy<Value = Authentication> {
     prop_oneof![basic, oauth2]
 }
 
+fn template() -> impl Strategy<Value = Template> {
+    let address = "[a-z]{1,9}@example\\.com";
+    let mail = (address, prop::collection::vec(address, 1..4));
+    let mail = mail.prop_map(|(from, to)| Template {
+        from: Some(from),
+        to,
+        ..Template::new(Receiver::Email)
+    });
+    let other =
+        prop_oneof![Just(Receiver::Slack), Just(Receiver::Teams), Just(Receiver::PagerDuty)];
+    prop_oneof![mail, other.prop_map(Template::new)]
+}
+
 /// Any terms, from which no settings know the schedule.
 pub(super) fn spec() -> impl Strategy<Value = SubscriptionSpec> {
     let secret = prop::collection::vec(any::<u8>(), 24..=64)
@@ -171,6 +185,9 @@ pub(super) fn spec() -> impl Strategy<Value = SubscriptionSpec> {
             prop::option::of(Just(client_certificate())),
             prop::sample::select(EventFormat::ALL.to_vec()),
             prop::option::of((prop::bool::ANY, prop::option::of(1_u32..))),
+            prop::option::of(any::<String>()),
+            prop::collection::btree_map("[a-z]{1,8}", any::<String>(), 0..3),
+            prop::option::of(template()),
         ),
     )
         .prop_map(|(url, topics, filters, auth_token, secrets, headers, schedule, rest)| {
@@ -189,7 +206,13 @@ pub(super) fn spec() -> impl Strategy<Value = SubscriptionSpec> {
                 headers,
                 schedule,
                 description: rest.0,
-                format: rest.1.as_ref().map_or(rest.4, |_form| EventFormat::Native),
+                format: match (&rest.1, &rest.8) {
+                    (None, None) => rest.4,
+                    _ => EventFormat::Native,
+                },
+                owner: rest.6,
+                labels: rest.7,
+                template: rest.8.filter(|_| rest.1.is_none()),
                 workfront: rest.1,
                 client_certificate: rest.3,
             }

@@ -37,7 +37,9 @@ mod tests {
     #[test]
     fn attributes_of_every_type_are_read_and_what_can_be_none_is_left_out() {
         let mut table = FieldTable::default();
-        let mut put = |name: &str, value| table.insert(format!("cloudEvents_{name}").into(), value);
+        let mut put = |name: &str, value| {
+            table.insert(format!("cloudEvents_{name}").into(), value);
+        };
         put("specversion", AMQPValue::LongString("1.0".into()));
         put("id", AMQPValue::ShortString("p".into()));
         put("n", AMQPValue::LongInt(-7));

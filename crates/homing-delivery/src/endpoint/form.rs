@@ -1,4 +1,4 @@
-//! The form in which an event is sent: as published, as a CloudEvent, or in Workfront's.
+//! The form in which an event is sent: as published, as a CloudEvent, in Workfront's, or by a template.
 
 use bytes::Bytes;
 use hyper::header::HeaderValue;
@@ -7,7 +7,7 @@ use super::{RequestError, Sent};
 use homing_domain::{
     cloud_event::{self, CloudEvent},
     event::ContentEncoding,
-    subscription::{EventFormat, UnfitEvent},
+    subscription::{AuthToken, EventFormat, Sender, Template, UnfitEvent},
 };
 
 /// The content type of a body whose own one no header can carry: bytes. RFC 9110, 8.3.
@@ -41,6 +41,9 @@ pub(super) fn in_form(sent: &Sent<'_>) -> Result<Content, RequestError> {
         let body = form.message(delivery, now).map_err(RequestError::Unfit)?;
         return Ok(plain(JSON, None, body));
     }
+    if let Some(template) = &subscription.spec.template {
+        return Ok(plain(JSON, None, message(template, sent)));
+    }
     let event = &delivery.event;
     Ok(match subscription.spec.format {
         EventFormat::Native => {
@@ -63,6 +66,18 @@ pub(super) fn in_form(sent: &Sent<'_>) -> Result<Content, RequestError> {
             }
         }
     })
+}
+
+/// The event as a message for people.
+fn message(template: &Template, sent: &Sent<'_>) -> Bytes {
+    let Sent { delivery, subscription, now, .. } = *sent;
+    let token = subscription.spec.auth_token.as_ref();
+    let sender = Sender {
+        name: subscription.spec.description.as_deref().unwrap_or_default(),
+        token: token.filter(|_| template.receiver.has_key_in_body()).map(AuthToken::reveal),
+        now,
+    };
+    template.message(&delivery.event, &sender)
 }
 
 fn content_type(text: &str) -> HeaderValue {

@@ -59,6 +59,11 @@ impl PayloadRule {
         }
         request.insert(CONTENT_LENGTH, body.len().into());
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        // A message may contain the key of its receiver.
+        let body = match sent.subscription.spec.template {
+            Some(_) => secrets.masked(&body, false).into(),
+            None => body,
+        };
         let request = self.part(&request, &body, text);
         let response = answer.map(|answer| {
             let text = |value: &HeaderValue| shown(secrets.masked_text(value.as_bytes()));

@@ -114,7 +114,8 @@ fn headers(request: &Request<Full<Bytes>>, subscription: &Subscription) -> Resul
             return Err(FieldError::new(format!("headers.{name}"), message));
         }
     }
-    match &spec.auth_token {
+    let is_elsewhere = spec.template.as_ref().is_some_and(|it| it.receiver.has_key_in_body());
+    match spec.auth_token.as_ref().filter(|_| !is_elsewhere) {
         Some(token) if !is_sent(AUTHORIZATION.as_str(), &format!("Bearer {}", token.reveal())) => {
             Err(FieldError::new("auth_token", "cannot be sent as it is"))
         }

@@ -71,6 +71,10 @@ impl Draft {
             let message = "set either this field or `workfront`: each is a form of all events";
             return Err(FieldError::new("format", message));
         }
+        if self.template.is_some() {
+            let message = "set either this field or `template`: each is a form of all events";
+            return Err(FieldError::new("format", message));
+        }
         let is_attribute = |name: &&String| name.to_ascii_lowercase().starts_with("ce-");
         match self.headers.keys().find(is_attribute) {
             Some(name) => Err(FieldError::new(

@@ -23,7 +23,7 @@ type Field = (
 );
 
 /// Every field of a specification. Secrets are compared as they are, and shown masked.
-const FIELDS: [Field; 16] = [
+const FIELDS: [Field; 19] = [
     ("url", |spec| spec.url.as_str().into(), |one, other| one.url == other.url),
     ("topics", topics, |one, other| one.topics == other.topics),
     ("filters", filters, |one, other| one.filters == other.filters),
@@ -47,6 +47,8 @@ const FIELDS: [Field; 16] = [
         |spec| json!(spec.description),
         |one, other| one.description == other.description,
     ),
+    ("owner", |spec| json!(spec.owner), |one, other| one.owner == other.owner),
+    ("labels", |spec| json!(spec.labels), |one, other| one.labels == other.labels),
     ("workfront", |spec| json!(spec.workfront), |one, other| one.workfront == other.workfront),
     (
         "format",
@@ -54,6 +56,7 @@ const FIELDS: [Field; 16] = [
         |one, other| one.format == other.format,
     ),
     ("verification", verification, |one, other| one.verification == other.verification),
+    ("template", |spec| json!(spec.template), |one, other| one.template == other.template),
 ];
 
 fn topics(spec: &SubscriptionSpec) -> Value {

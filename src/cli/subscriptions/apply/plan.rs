@@ -16,7 +16,7 @@ use homing_domain::{
 };
 
 /// The fields that a file sets in whole: what it leaves out gets its default.
-const MANAGED: [&str; 12] = [
+const MANAGED: [&str; 15] = [
     "url",
     "topics",
     "filters",
@@ -28,6 +28,9 @@ const MANAGED: [&str; 12] = [
     "format",
     "verification",
     "description",
+    "owner",
+    "labels",
+    "template",
     "workfront",
 ];
 
@@ -199,6 +202,9 @@ fn managed(view: &View) -> Value {
         "format": view.format,
         "verification": view.verification.as_ref().map(|verification| verification.method),
         "description": view.description,
+        "owner": view.owner,
+        "labels": view.labels,
+        "template": view.template,
         "workfront": view.workfront,
     })
 }
@@ -306,7 +312,7 @@ subscriptions:
                 .is_ok()
         );
         insta::assert_snapshot!(error("subscriptions: [{url: x, topics: [t]}]"), @"`subscriptions[0]`: `url`: not a URL: it has no `https://` in front; write it as https://host/path");
-        insta::assert_snapshot!(error("subscriptions: [{url: https://a/, topic: t}]"), @"`subscriptions[0].topic`: unknown field `topic`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `authentication`, `client_certificate`, `secrets`, `signature_scheme`, `headers`, `schedule`, `rate_limit`, `deadline`, `max_concurrency`, `description`, `workfront`, `format`, `verification`");
+        insta::assert_snapshot!(error("subscriptions: [{url: https://a/, topic: t}]"), @"`subscriptions[0].topic`: unknown field `topic`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `authentication`, `client_certificate`, `secrets`, `signature_scheme`, `headers`, `schedule`, `rate_limit`, `deadline`, `max_concurrency`, `description`, `owner`, `labels`, `workfront`, `format`, `verification`, `template`");
         let twice =
             "subscriptions: [{url: https://a/, topics: [t]}, {url: https://a/, topics: [u]}]";
         assert!(error(twice).contains("subscriptions[1]"), "{}", error(twice));

@@ -24,9 +24,12 @@ impl From<&SubscriptionSpec> for Draft {
             deadline: spec.deadline.map(Self::written_deadline),
             max_concurrency: spec.max_concurrency.map(NonZeroU32::get),
             description: spec.description.clone(),
+            owner: spec.owner.clone(),
+            labels: spec.labels.clone(),
             workfront: spec.workfront.clone(),
             format: spec.format.other_than_native(),
             verification: spec.verification.as_ref().map(|verification| verification.method),
+            template: spec.template.clone(),
         }
     }
 }
