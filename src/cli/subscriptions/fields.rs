@@ -61,7 +61,7 @@ pub(in crate::cli) struct Fields {
     /// Requests at a time, from all workers
     #[arg(long, value_name = "NUMBER")]
     max_concurrency: Option<u32>,
-    /// native (as published), cloudevents-structured or cloudevents-binary
+    /// native, cloudevents-structured or cloudevents-binary
     #[arg(long, value_name = "FORMAT")]
     format: Option<EventFormat>,
     /// Ask the endpoint for consent first: handshake or challenge

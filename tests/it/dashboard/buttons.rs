@@ -98,7 +98,7 @@ async fn an_endpoint_is_asked_for_its_consent_and_events_get_another_form() {
     browser.follow("#save").await;
     browser.see("#unverified", "is not verified").await;
     browser.see("main", "cloudevents-binary").await;
-    browser.follow("#verify").await;
+    browser.follow("#ask-consent").await;
     browser.see("#asked", "did not consent").await;
     browser.see("#asked", "does not repeat the challenge").await;
     assert_eq!(scene.receiver.count_at("/asked"), 1);
@@ -111,7 +111,7 @@ async fn an_endpoint_is_asked_for_its_consent_and_events_get_another_form() {
     browser.click("#verification option:nth-child(1)").await;
     browser.follow("#save").await;
     browser.see(".said", "Updated").await;
-    assert_eq!(browser.count("#verify").await, 0);
+    assert_eq!(browser.count("#ask-consent").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
