@@ -1,4 +1,5 @@
-//! An endpoint is asked whether it wants to be called; until it consents, nothing is sent.
+//! An endpoint is asked whether it wants to be called; until it consents, nothing is sent (the command in
+//! `docs/endpoints.md`).
 
 use std::{
     num::NonZeroU32,

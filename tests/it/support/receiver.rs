@@ -230,8 +230,7 @@ impl Receiver {
 async fn record(
     State(recording): State<Arc<Recording>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    method: Method,
-    uri: Uri,
+    (method, uri): (Method, Uri),
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
