@@ -22,29 +22,28 @@ const KEY: &str = "0123456789abcdef0123456789abcdef";
 async fn services() -> Receiver {
     Receiver::answering(|request| {
         let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-        let is_text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
+        let at = |pointer: &str| body.pointer(pointer).unwrap_or(&Value::Null);
+        let is_text = |pointer: &str| at(pointer).as_str().is_some_and(|text| !text.is_empty());
         match request.path.as_str() {
-            "/slack" if is_text(&body["text"]) && body["blocks"].is_array() => {
+            "/slack" if is_text("/text") && at("/blocks").is_array() => {
                 Reply::status(200).saying("ok")
             }
             "/slack" => Reply::status(400).saying("invalid_payload"),
             "/teams" => {
-                let card = &body["attachments"][0];
-                let kind = "application/vnd.microsoft.card.adaptive";
-                let is_card = body["type"] == "message" && card["contentType"] == kind;
-                let is_card = is_card && card["content"]["type"] == "AdaptiveCard";
+                let is_card = *at("/type") == "message"
+                    && *at("/attachments/0/contentType")
+                        == "application/vnd.microsoft.card.adaptive"
+                    && *at("/attachments/0/content/type") == "AdaptiveCard";
                 Reply::status(if is_card { 202 } else { 400 })
             }
             "/pagerduty" => {
-                let payload = &body["payload"];
-                let needed = [&payload["summary"], &payload["source"], &payload["severity"]];
-                let is_sound = body["routing_key"] == KEY && needed.into_iter().all(is_text);
+                let needed = ["/payload/summary", "/payload/source", "/payload/severity"];
+                let is_sound = *at("/routing_key") == KEY && needed.into_iter().all(is_text);
                 Reply::status(if is_sound { 202 } else { 400 }).saying(KEY)
             }
             "/mail" => {
                 let is_known = request.header("authorization") == Some(&format!("Bearer {KEY}"));
-                let to = &body["personalizations"][0]["to"][0]["email"];
-                let is_mail = is_text(to) && is_text(&body["from"]["email"]);
+                let is_mail = is_text("/personalizations/0/to/0/email") && is_text("/from/email");
                 Reply::status(if is_known && is_mail { 202 } else { 401 })
             }
             _ => Reply::status(503),
