@@ -54,7 +54,7 @@ async fn publish(installation: &Installation, number: u32) {
 fn consenting(request: &Recorded) -> Reply {
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     let reply = Reply::status(200);
-    match body["challenge"].as_str() {
+    match body.get("challenge").and_then(Value::as_str) {
         Some(challenge) => reply.saying(json!({ "challenge": challenge }).to_string()),
         None if request.method == "OPTIONS" => {
             let origin = request.header("webhook-request-origin").unwrap_or_default();

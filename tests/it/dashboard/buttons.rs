@@ -6,6 +6,8 @@ use serde_json::json;
 use super::{Scene, browser::Browser};
 use crate::support::{broker::Raw, eventually, holds};
 
+const FILTER: &str = r#"{"fieldName": "status", "fieldValue": "CUR", "comparison": "eq"}"#;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_is_made_changed_tried_out_and_removed() {
     let scene = Scene::set().await;
@@ -19,8 +21,7 @@ async fn a_subscription_is_made_changed_tried_out_and_removed() {
     browser.follow("#save").await;
     browser.see("#filters-error", "not JSON").await;
     browser.see("#url-error", "`ftp` is not a scheme").await;
-    let filter = r#"{"fieldName": "status", "fieldValue": "CUR", "comparison": "eq"}"#;
-    browser.fill("#filters", filter).await;
+    browser.fill("#filters", FILTER).await;
     browser.follow("#save").await;
     browser.see("#url-error", "`ftp` is not a scheme").await;
     browser.fill("#url", &scene.receiver.url("/shop")).await;

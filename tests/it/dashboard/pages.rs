@@ -95,10 +95,8 @@ async fn every_page_shows_what_it_should_and_runs_nothing_from_outside() {
             assert_eq!(browser.count("h1").await, 1, "{name}");
             let Look { width, scheme } = look;
             let wide = browser.script("return document.documentElement.scrollWidth").await;
-            assert!(
-                wide.as_u64().is_some_and(|wide| wide <= width.into()),
-                "{name} at {width}: {wide}"
-            );
+            let fits = wide.as_u64().is_some_and(|wide| wide <= width.into());
+            assert!(fits, "{name} at {width}: {wide}");
             browser.keep(&format!("{name}-{width}-{scheme}")).await;
         }
         // The answer of an address that names nothing is in the console.
