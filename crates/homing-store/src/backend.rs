@@ -180,7 +180,7 @@ impl<B: Backend> SqlStore<B> {
     }
 
     /// A transaction that writes what follows the deliveries: the attempt log, figures, the progress
-    /// of a replay. If the machine fails, the last second of that may be missing. A commit that waits
+    /// of a replay. If the machine fails, what was written since the last wait may be missing. A commit that waits
     /// for the disk holds up a broker that writes to the same one, and so deliveries: only one a
     /// second does.
     pub(super) async fn begin_relaxed(&self) -> sqlx::Result<Tx<B::Database>> {
