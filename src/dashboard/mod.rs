@@ -7,7 +7,8 @@
 //!
 //! The path of a request through the files: [`auth`] authenticates, [`fields`] reads parameters and
 //! forms, and a file per noun renders the page: [`overview`] with its [`problems`], [`figures`] and
-//! [`first_run`], [`search`], [`endpoints`], [`deliveries`], [`attempts`], [`parked`], [`replays`],
+//! [`first_run`], [`search`], [`endpoints`] with what is done to those that are [`selected`], [`undo`] and
+//! [`pause`], [`deliveries`], [`event`], [`attempts`], [`parked`], [`replays`],
 //! [`subscriptions`] with their [`draft`], [`topics`], [`sources`], [`audit`].
 //! [`period`] reads instants, [`layout`] is around all of them, [`links`] lead from one to another, [`live`] keeps parts of
 //! them current, [`words`], [`cut`], [`chart`] and [`life`] render values, [`assets`] serves style, script and
@@ -25,6 +26,7 @@ mod deliveries;
 mod auth;
 mod draft;
 mod endpoints;
+mod event;
 mod fields;
 mod figures;
 mod first_run;
@@ -34,13 +36,16 @@ mod links;
 mod live;
 mod overview;
 mod parked;
+mod pause;
 mod period;
 mod problems;
 mod replays;
 mod search;
+mod selected;
 mod sources;
 mod subscriptions;
 mod topics;
+mod undo;
 mod words;
 
 use std::sync::Arc;
@@ -65,9 +70,16 @@ pub fn router(app: AppState) -> Router {
         .route("/endpoint/enable", post(endpoints::enable))
         .route("/endpoint/disable", post(endpoints::disable))
         .route("/endpoint/probe", post(endpoints::probe))
+        .route("/endpoint/pause", post(endpoints::pause))
+        .route("/endpoint/undo", post(endpoints::undo))
+        .route("/endpoints/selected", post(selected::preview))
+        .route("/endpoints/set", post(selected::set))
+        .route("/held", get(endpoints::held))
         .route("/deliveries", get(deliveries::list))
         .route("/attempts", get(attempts::list))
-        .route("/event", get(deliveries::timeline))
+        .route("/event", get(event::show))
+        .route("/attempt", get(event::attempt))
+        .route("/attempt/body", get(event::body))
         .route("/parked", get(parked::list))
         .route("/parked/message", get(parked::show))
         .route("/parked/export", get(parked::export))

@@ -3,6 +3,7 @@
 mod browser;
 mod buttons;
 mod auth;
+mod events;
 mod first_run;
 mod incident;
 mod lists;

@@ -75,6 +75,12 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Intervention::Enable),
         Just(Intervention::Disable),
         Just(Intervention::Probe),
+        Just(Intervention::Pause(at(600_000))),
+        Just(Intervention::Restore {
+            changed: at(1),
+            state: CircuitState::Closed,
+            reason: Reason::Enabled,
+        }),
         Just(Intervention::Gone),
     ];
     prop_oneof![
@@ -93,6 +99,10 @@ fn ruled(circuit: &Circuit, step: &Step, rules: &CircuitRules, now: UnixMillis) 
         Step::Set(Intervention::Enable) => circuit.enable(now),
         Step::Set(Intervention::Disable) => circuit.disable(now),
         Step::Set(Intervention::Probe) => circuit.probe_now(now),
+        Step::Set(Intervention::Pause(until)) => circuit.pause(*until, now),
+        Step::Set(Intervention::Restore { changed, state, reason }) => {
+            circuit.restore(*changed, *state, *reason, now)
+        }
         Step::Set(Intervention::Gone) => circuit.gone(now),
     }
 }
