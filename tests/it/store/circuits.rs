@@ -76,11 +76,6 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Intervention::Disable),
         Just(Intervention::Probe),
         Just(Intervention::Pause(at(600_000))),
-        Just(Intervention::Restore {
-            changed: at(1),
-            state: CircuitState::Closed,
-            reason: Reason::Enabled,
-        }),
         Just(Intervention::Gone),
     ];
     prop_oneof![
