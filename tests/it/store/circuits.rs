@@ -378,15 +378,13 @@ pub(super) async fn the_life_of_a_circuit_is_kept_and_bounded(place: Place) -> K
     let found = lived().await?;
     assert_eq!((found.len(), found.last().map(|last| last.0)), (100, Some(at(3_119))));
     assert_eq!(store.circuit_changes(&url("b")).await?.len(), 1, "each has its own");
-    // What is forgotten leaves nothing.
     assert_eq!(store.prune_circuits(at(9_000)).await?, 1);
     assert_eq!(lived().await?, []);
     Ok(())
 }
 
 pub(super) async fn circuits_survive_reopening(place: Place) -> Kept {
-    let store = place.open().await?;
-    let rules = CircuitRules::default();
+    let (store, rules) = (place.open().await?, CircuitRules::default());
     let tallies = [(url("a"), failed(2_500, at(3))), dead("b"), (url("c"), failed(1, at(1)))];
     store.merge_tallies(&tallies, &rules, at(4)).await?;
     store.set_circuit(&url("b"), Intervention::Disable, at(5)).await?;
@@ -394,8 +392,7 @@ pub(super) async fn circuits_survive_reopening(place: Place) -> Kept {
     let before = (store.circuits(&page).await?, store.unsettled_circuits().await?);
     assert_eq!((before.0.circuits.len(), before.1.circuits.len()), (3, 2));
     store.close().await;
-    let merged = store.merge_tallies(&tallies, &rules, at(6)).await;
-    assert!(matches!(merged, Err(StoreError::Closed)));
+    assert!(matches!(store.merge_tallies(&tallies, &rules, at(6)).await, Err(StoreError::Closed)));
 
     let store = place.open().await?;
     assert_eq!((store.circuits(&page).await?, store.unsettled_circuits().await?), before);

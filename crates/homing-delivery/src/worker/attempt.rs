@@ -14,10 +14,10 @@ use super::{
     intake::{PendingDelivery, Turn},
     limits::{Gate, OwnLimits, Permit},
     matching::Match,
-    settle::{settle, settle_or_else},
+    settle::dispatch,
 };
 use crate::endpoint::RequestError;
-use homing_broker::{Message, Receipt, Route};
+use homing_broker::Message;
 use homing_domain::{
     circuit::Admission,
     clock,
@@ -375,35 +375,4 @@ async fn record(
         Box::pin(context.circuits.freeze(url, Intervention::DisableByEndpoint)).await;
     }
     error
-}
-
-/// Publishes what follows, then settles the message.
-async fn dispatch(
-    context: &Context,
-    delivery: &Delivery,
-    disposition: Disposition,
-    receipt: Receipt,
-) {
-    let is_slow = disposition.is_slow();
-    let skipped = disposition.skipped.as_ref();
-    let url = skipped.and_then(|skipped| skipped.url.clone()).filter(|_| is_slow);
-    let over = |(message, route): (Message, Route)| (message.outgoing().over(route), route);
-    let Disposition { next, otherwise, .. } = disposition;
-    match (next.map(over), otherwise.map(|otherwise| over(*otherwise))) {
-        (Some(next), Some(otherwise)) => {
-            let settling = Box::pin(settle_or_else(&context.broker, next, otherwise, receipt));
-            let is_held = settling.await;
-            if is_slow {
-                let why = if is_held { "the endpoint is slow" } else { "throttled" };
-                context.observers.put_back(url.as_ref(), why, None);
-            }
-            match (is_held, is_slow) {
-                (true, true) => log_events::held_as_slow(delivery),
-                (false, true) => log_events::throttled(),
-                (_, false) => {}
-            }
-        }
-        (Some(next), None) => Box::pin(settle(&context.broker, [next], receipt)).await,
-        (None, _) => receipt.settle(),
-    }
 }

@@ -45,7 +45,6 @@ pub(super) enum SkipReason {
     SubscriptionDeleted,
     /// Its endpoint has not consented.
     Unverified,
-    /// Its row cannot be read.
     SubscriptionUnreadable(StoreError),
     StoreUnavailable(StoreError),
     /// Its filter, which could not be applied before, does not match.
