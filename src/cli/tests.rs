@@ -133,6 +133,8 @@ fn short_help_is_a_line_per_flag() {
           --rate-limit <NUMBER>        Requests per second that the endpoint takes from all workers
           --deadline <TIME>            Deadline of one attempt, a minute at most: 30s
           --max-concurrency <NUMBER>   Requests at a time, from all workers
+          --format <FORMAT>            native (as published), cloudevents-structured or cloudevents-binary
+          --verification <METHOD>      Ask the endpoint for consent first: handshake or challenge
           --description <TEXT>         A note for operators
           --owner <TEXT>               Whom to ask about it
           --label <NAME=VALUE>         A name and a value to know it by; may be repeated

@@ -60,7 +60,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     let shown = bytes.get(..MAX_HEX).unwrap_or(bytes);
     let mut lines = String::new();
     for (number, line) in shown.chunks(16).enumerate() {
-        let digits: String = line.iter().map(|byte| format!("{byte:02x} ")).collect();
+        let digits = line.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
         let text = line.iter().map(|byte| if matches!(byte, 0x20..0x7f) { *byte } else { b'.' });
         let text: String = text.map(char::from).collect();
         let _infallible = writeln!(lines, "{:08x}  {digits:<48} {text}", number.saturating_mul(16));

@@ -92,10 +92,10 @@ pub(super) fn intervention(
     let mut wrong = Wrong::default();
     let at: Option<i64> = fields.get("at", &mut wrong);
     let was: Option<StateName> = fields.get("was", &mut wrong);
-    let Some((changed, was)) = at.map(UnixMillis::new).zip(was) else {
+    let Some((since, was)) = at.map(UnixMillis::new).zip(was) else {
         return Err(ErrorPage::bad_request("This form names no change."));
     };
-    if clock::now().since(changed) > TAKEN {
+    if clock::now().since(since) > TAKEN {
         return Err(ErrorPage::bad_request(
             "Nothing was undone: a change can be undone for ten seconds. The buttons on the \
              endpoint's page make another one.",
@@ -109,7 +109,7 @@ pub(super) fn intervention(
             CircuitState::Open { probe_at }
         }
     };
-    let before = changes.iter().rev().find(|one| one.state.is_some() && one.at < changed);
+    let before = changes.iter().rev().find(|one| one.state.is_some() && one.at < since);
     let reason = before.filter(|one| one.state == Some(was)).and_then(|one| one.reason);
     let reason = reason.or_else(|| (was == StateName::Closed).then_some(Reason::Enabled));
     let Some(reason) = reason else {
@@ -117,7 +117,7 @@ pub(super) fn intervention(
             "Nothing was undone: it is not known any more why the circuit was in its former state.",
         ));
     };
-    Ok(Intervention::Restore { changed, state, reason })
+    Ok(Intervention::Restore { changed: since, state, reason })
 }
 
 /// The answer to a form that comes too late: something else has changed the circuit.

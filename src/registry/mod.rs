@@ -212,7 +212,7 @@ impl Registry {
             self.check_policy(&subscription, |field| changes.contains_key(field))?;
             change::keep_expiries(&present.secrets, &mut subscription.spec.secrets);
             if let Some(verification) = &mut subscription.spec.verification {
-                verification.consent = present.consent.clone();
+                verification.consent.clone_from(&present.consent);
             }
             let forms = (&present.draft.workfront, &mut subscription.spec.workfront);
             if let (Some(former), Some(form)) = forms {

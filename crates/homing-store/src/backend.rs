@@ -1,13 +1,11 @@
 //! One store over two databases: [`SqlStore`] runs every statement, a [`Backend`] knows the rest.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::{TryFutureExt, future::BoxFuture};
+use parking_lot::Mutex;
 use sqlx::Pool;
+use tokio::time::Instant;
 
 use super::{
     StoreError,
@@ -189,7 +187,7 @@ impl<B: Backend> SqlStore<B> {
         const SYNC_INTERVAL: Duration = Duration::from_secs(1);
         let now = Instant::now();
         let is_due = {
-            let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut synced = self.synced.lock();
             synced.take_if(|synced| now.duration_since(*synced) >= SYNC_INTERVAL);
             let is_due = synced.is_none();
             synced.get_or_insert(now);

@@ -61,10 +61,10 @@ pub(in crate::cli) struct Fields {
     /// Requests at a time, from all workers
     #[arg(long, value_name = "NUMBER")]
     max_concurrency: Option<u32>,
-    /// The form of events: native (as published), cloudevents-structured or cloudevents-binary
+    /// native (as published), cloudevents-structured or cloudevents-binary
     #[arg(long, value_name = "FORMAT")]
     format: Option<EventFormat>,
-    /// Send nothing until the endpoint has consented, asked by handshake or challenge
+    /// Ask the endpoint for consent first: handshake or challenge
     #[arg(long, value_name = "METHOD")]
     verification: Option<VerificationMethod>,
     /// A note for operators

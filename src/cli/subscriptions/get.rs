@@ -93,7 +93,9 @@ fn write(views: &[View], output: &mut Output<'_>) -> Result<(), Failure> {
         ]);
     }
     rows.write(output, &[2])?;
-    views.iter().for_each(|view| verify::advise(view, output));
+    for view in views {
+        verify::advise(view, output);
+    }
     Ok(())
 }
 

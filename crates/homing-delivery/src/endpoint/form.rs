@@ -17,7 +17,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The event in the form in which it is sent.
 pub(super) struct Content {
-    pub(super) content_type: Option<HeaderValue>,
+    pub(super) media_type: Option<HeaderValue>,
     pub(super) encoding: Option<ContentEncoding>,
     /// Of a CloudEvent: names and values of headers.
     pub(super) attributes: Vec<(String, String)>,
@@ -32,7 +32,7 @@ pub(super) struct Content {
 pub(super) fn in_form(sent: &Sent<'_>) -> Result<Content, RequestError> {
     let Sent { delivery, subscription, now, source, .. } = *sent;
     let plain = |content_type, encoding, body| Content {
-        content_type: Some(content_type),
+        media_type: Some(content_type),
         encoding,
         attributes: Vec::new(),
         body,
@@ -59,7 +59,7 @@ pub(super) fn in_form(sent: &Sent<'_>) -> Result<Content, RequestError> {
         EventFormat::CloudEventsBinary => {
             let binary = CloudEvent::of(delivery, source, now).binary();
             Content {
-                content_type: binary.content_type.as_deref().map(content_type),
+                media_type: binary.content_type.as_deref().map(content_type),
                 encoding: binary.content_encoding,
                 attributes: binary.headers,
                 body: binary.body,

@@ -97,13 +97,11 @@ impl CloudEvent {
         if let Some(published) = published::read(event) {
             return published;
         }
-        let mut attributes = match &delivery.cloud_event {
-            Some(own) => Attributes::clone(own),
-            None => {
-                let time = delivery.progress.received.unwrap_or(now).to_string();
-                Attributes::from_iter([("time".to_owned(), Value::from(time))])
-            }
-        };
+        let own = delivery.cloud_event.as_ref().map(|own| Attributes::clone(own));
+        let mut attributes = own.unwrap_or_else(|| {
+            let time = delivery.progress.received.unwrap_or(now).to_string();
+            Attributes::from_iter([("time".to_owned(), Value::from(time))])
+        });
         let known = [SPEC_VERSION, event.id.as_str(), source, event.topic.as_str()];
         for (name, value) in REQUIRED.into_iter().zip(known) {
             attributes.entry(name).or_insert_with(|| Value::from(value));

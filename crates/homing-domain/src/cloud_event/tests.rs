@@ -1,3 +1,5 @@
+//! Events become CloudEvents in both modes, and those that are some already stay as they are.
+
 use std::sync::Arc;
 
 use serde_json::json;

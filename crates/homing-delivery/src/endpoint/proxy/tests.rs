@@ -70,8 +70,15 @@ const BAD_REQUEST: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n
 
 #[tokio::test]
 async fn a_host_that_the_proxy_does_not_reach_in_time_is_charged() {
-    let proxy = answering("", BAD_REQUEST).await;
-    let attempted = attempt(&proxy, "http://127.0.0.1:9/").await.unwrap();
+    let proxy = Server::start(|mut stream| async move {
+        let Some(head) = head(&mut stream).await else { return };
+        if head.starts_with("CONNECT 127.0.0.1:7 ") {
+            return std::future::pending().await;
+        }
+        let _sent = stream.write_all(BAD_REQUEST.as_bytes()).await;
+    })
+    .await;
+    let attempted = attempt(&proxy, "http://127.0.0.1:7/").await.unwrap();
     assert_eq!(attempted.outcome, Outcome::TimedOut { phase: Phase::Connect });
 }
 

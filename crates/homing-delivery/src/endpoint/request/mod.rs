@@ -78,15 +78,15 @@ pub(super) fn build(sent: &Sent<'_>) -> Result<Request<Full<Bytes>>, RequestErro
 ///
 /// As [`build`].
 pub(super) fn content(sent: &Sent<'_>) -> Result<(HeaderMap, Bytes), RequestError> {
-    let Content { content_type, encoding, attributes, body } = in_form(sent)?;
+    let Content { media_type, encoding, attributes, body } = in_form(sent)?;
     let mut headers = headers(sent)?;
     for (name, text) in attributes {
         let unfit = || RequestError::Header { name: name.clone() };
         let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unfit())?;
         headers.insert(key, HeaderValue::from_str(&text).map_err(|_| unfit())?);
     }
-    if let Some(content_type) = content_type {
-        headers.insert(CONTENT_TYPE, content_type);
+    if let Some(media_type) = media_type {
+        headers.insert(CONTENT_TYPE, media_type);
     }
     if let Some(encoding) = encoding.as_ref().map(ContentEncoding::as_str) {
         headers.insert(CONTENT_ENCODING, value(&CONTENT_ENCODING, encoding)?);
