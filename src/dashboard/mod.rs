@@ -7,9 +7,10 @@
 //!
 //! The path of a request through the files: [`auth`] authenticates, [`fields`] reads parameters and
 //! forms, and a file per noun renders the page: [`overview`] with its [`problems`], [`figures`] and
-//! [`first_run`], [`search`], [`endpoints`], [`deliveries`], [`attempts`], [`parked`], [`replays`],
-//! [`subscriptions`] with their [`editor`] ([`draft`], [`filter_rows`], [`matching`]) and
-//! [`snippets`], [`topics`], [`sources`], [`audit`], [`settings`], [`tokens`], [`alerting`].
+//! [`first_run`], [`search`], [`endpoints`] with what is done to those that are [`selected`], [`undo`]
+//! and [`pause`], [`deliveries`], [`event`], [`attempts`], [`parked`], [`replays`], [`subscriptions`]
+//! with their [`editor`] ([`draft`], [`filter_rows`], [`matching`]) and [`snippets`], [`topics`],
+//! [`sources`], [`audit`], [`settings`], [`tokens`], [`alerting`].
 //! [`period`] reads instants, [`layout`] is around all of them, [`links`] lead from one to another, [`live`] keeps parts of
 //! them current, [`words`], [`cut`], [`chart`] and [`life`] render values, [`assets`] serves style, script and
 //! icon.
@@ -28,6 +29,7 @@ mod auth;
 mod draft;
 mod editor;
 mod endpoints;
+mod event;
 mod fields;
 mod filter_rows;
 mod figures;
@@ -39,16 +41,19 @@ mod live;
 mod matching;
 mod overview;
 mod parked;
+mod pause;
 mod period;
 mod problems;
 mod replays;
 mod search;
+mod selected;
 mod settings;
 mod snippets;
 mod sources;
 mod subscriptions;
 mod tokens;
 mod topics;
+mod undo;
 mod words;
 
 use std::sync::Arc;
@@ -73,9 +78,16 @@ pub fn router(app: AppState) -> Router {
         .route("/endpoint/enable", post(endpoints::enable))
         .route("/endpoint/disable", post(endpoints::disable))
         .route("/endpoint/probe", post(endpoints::probe))
+        .route("/endpoint/pause", post(endpoints::pause))
+        .route("/endpoint/undo", post(endpoints::undo))
+        .route("/endpoints/selected", post(selected::preview))
+        .route("/endpoints/set", post(selected::set))
+        .route("/held", get(endpoints::held))
         .route("/deliveries", get(deliveries::list))
         .route("/attempts", get(attempts::list))
-        .route("/event", get(deliveries::timeline))
+        .route("/event", get(event::show))
+        .route("/attempt", get(event::attempt))
+        .route("/attempt/body", get(event::body))
         .route("/parked", get(parked::list))
         .route("/parked/message", get(parked::show))
         .route("/parked/export", get(parked::export))

@@ -26,7 +26,7 @@ pub use self::{
 };
 
 use homing_broker::Broker;
-use homing_delivery::{circuits::CircuitBreakers, parking::Parking};
+use homing_delivery::{circuits::CircuitBreakers, parking::Parking, worker::Latest};
 use homing_domain::{record::RecordId, time::UnixMillis};
 use homing_store::{RecordPage, Store, StoreError};
 
@@ -37,6 +37,7 @@ pub struct History {
     broker: Broker,
     parking: Parking,
     circuits: CircuitBreakers,
+    subscriptions: Latest,
 }
 
 /// The time that figures by the hour are shown for, unless another one is asked for.
@@ -46,11 +47,16 @@ const BEGINNING: UnixMillis = UnixMillis::new(0);
 const END: UnixMillis = UnixMillis::new(i64::MAX);
 
 impl History {
-    /// The history in `store`, and in what is parked.
+    /// The history in `store`, and in what is parked, for the events of `subscriptions`.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, broker: Broker, parking: Parking) -> Self {
+    pub fn new(
+        store: Arc<dyn Store>,
+        broker: Broker,
+        parking: Parking,
+        subscriptions: Latest,
+    ) -> Self {
         let circuits = CircuitBreakers::new(Arc::clone(&store), broker.clone());
-        Self { store, broker, parking, circuits }
+        Self { store, broker, parking, circuits, subscriptions }
     }
 
     /// A page of the attempt log, the newest first.

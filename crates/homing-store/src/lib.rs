@@ -94,7 +94,8 @@ pub use error_groups::{
 };
 pub use held::{HeldSlot, HeldStore, SLOT_REST};
 pub use history::{
-    HISTORY_AT_ONCE, HistoryBatch, HistoryGaps, HistoryStore, Hours, TopicListing, TopicPage,
+    HISTORY_AT_ONCE, HistoryBatch, HistoryGaps, HistoryStore, Hours, TopicListing, TopicOrder,
+    TopicPage,
 };
 pub use ledger::{
     DueHour, LEDGER_SILENT_AFTER, LEDGER_SILENT_FOR, LedgerListing, LedgerReport, LedgerStore,

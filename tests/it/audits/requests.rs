@@ -146,7 +146,7 @@ async fn assert_all_are_known(server: &Server, known: &[Known]) {
 type Form = (&'static str, &'static str, Leaves);
 
 /// In an order in which each can be sent. `{id}` is what was created last.
-const FORMS: [Form; 23] = [
+const FORMS: [Form; 27] = [
     (
         "/subscriptions",
         "url=https://example.com/hook&topics=order.%23&signed=1",
@@ -163,6 +163,10 @@ const FORMS: [Form; 23] = [
     ("/endpoint/disable", "url=https://example.com/hook", Record("endpoint disabled")),
     ("/endpoint/probe", "url=https://example.com/hook", Record("endpoint probed")),
     ("/endpoint/enable", "url=https://example.com/hook", Record("endpoint enabled")),
+    ("/endpoint/pause", "url=https://example.com/hook&for=1h", Record("endpoint paused")),
+    ("/endpoint/undo", "", Elsewhere),
+    ("/endpoints/selected", "", Nothing),
+    ("/endpoints/set", "action=disable&count=1", Record("endpoint disabled")),
     ("/sources/{name}/pause", "", Record("source paused")),
     ("/sources/{name}/resume", "", Record("source resumed")),
     ("/sources/{name}/reset", "to=largest", Record("source reset")),

@@ -5,6 +5,7 @@ mod browser;
 mod buttons;
 mod auth;
 mod editor;
+mod events;
 mod first_run;
 mod incident;
 mod lists;

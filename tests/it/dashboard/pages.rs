@@ -47,6 +47,11 @@ async fn every_page_shows_what_it_should_and_runs_nothing_from_outside() {
     browser.follow("tbody a").await;
     browser.element("#edit").await;
     let subscription = browser.path().await;
+    browser.go("/event?id=order-1").await;
+    browser.script(OPEN_ALL).await;
+    browser.follow("a.attempt").await;
+    browser.element("#request").await;
+    let attempt = browser.path().await;
     let pages = [
         ("overview", "/".to_owned(), "are parked"),
         ("endpoints", "/endpoints".to_owned(), "frozen"),
@@ -61,6 +66,7 @@ async fn every_page_shows_what_it_should_and_runs_nothing_from_outside() {
         ("attempts-wrong", "/deliveries?status=many".to_owned(), "Not searched"),
         ("event", "/event?id=order-1".to_owned(), "is parked since"),
         ("event-payload", "/event?id=order-1".to_owned(), "curl -sS"),
+        ("attempt", attempt, "x-homing-topic"),
         ("event-unknown", "/event?id=nothing".to_owned(), "Nothing is known"),
         ("parked", "/parked".to_owned(), "exhausted"),
         ("parked-none", "/parked?topic=nothing".to_owned(), "matches"),
@@ -72,6 +78,7 @@ async fn every_page_shows_what_it_should_and_runs_nothing_from_outside() {
         ("settings", "/settings".to_owned(), "Who you are here"),
         ("tokens", "/tokens".to_owned(), "There are none in the store"),
         ("alerting", "/alerting".to_owned(), "None is alerted"),
+        ("audit", "/audit".to_owned(), "created"),
         ("topics", "/topics".to_owned(), "Topics of which events came"),
         ("replays", "/replays".to_owned(), "There was no replay yet"),
         (

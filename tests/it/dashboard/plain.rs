@@ -69,6 +69,10 @@ async fn without_javascript_the_buttons_work() {
     browser.see("main", "frozen").await;
     browser.follow("#enable").await;
     browser.element("#disable").await;
+    browser.follow("#undo button").await;
+    browser.see("#done", "Undone").await;
+    browser.follow("#enable").await;
+    browser.element("#disable").await;
 
     let before = scene.receiver.count_at("/failing");
     browser.go("/parked?event=order-1").await;

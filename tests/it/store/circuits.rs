@@ -75,6 +75,7 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Intervention::Enable),
         Just(Intervention::Disable),
         Just(Intervention::Probe),
+        Just(Intervention::Pause(at(600_000))),
         Just(Intervention::Gone),
         Just(Intervention::DisableByEndpoint),
     ];
@@ -94,6 +95,10 @@ fn ruled(circuit: &Circuit, step: &Step, rules: &CircuitRules, now: UnixMillis) 
         Step::Set(Intervention::Enable) => circuit.enable(now),
         Step::Set(Intervention::Disable) => circuit.disable(now),
         Step::Set(Intervention::Probe) => circuit.probe_now(now),
+        Step::Set(Intervention::Pause(until)) => circuit.pause(*until, now),
+        Step::Set(Intervention::Restore { changed, state, reason }) => {
+            circuit.restore(*changed, *state, *reason, now)
+        }
         Step::Set(Intervention::Gone) => circuit.gone(now),
         Step::Set(Intervention::DisableByEndpoint) => circuit.disable_by_endpoint(now),
     }

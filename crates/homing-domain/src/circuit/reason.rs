@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::window::Window;
+use super::{state::StateName, window::Window};
 
 /// The reason for a change of state. Stores keep its JSON form; operators read its
 /// [`Display`](fmt::Display) form.
@@ -42,12 +42,24 @@ pub enum Reason {
     Gone,
     /// Frozen: the endpoint answered with `webhook-delivery: disable`.
     DisabledByEndpoint,
-    /// Frozen by an operator.
+    /// Frozen by an operator, or opened: then it is a pause.
     Disabled,
     /// Closed by an operator.
     Enabled,
     /// Closed: the endpoint accepted a probe.
     ProbeAccepted,
+}
+
+impl Reason {
+    /// The reason for being in `state`, as text. Its form for a pause is that of
+    /// [`Disabled`](Self::Disabled), which processes of earlier versions read.
+    #[must_use]
+    pub fn of(self, state: StateName) -> String {
+        match (self, state) {
+            (Self::Disabled, StateName::Open) => "an operator paused it".to_owned(),
+            (reason, _) => reason.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Reason {
