@@ -152,6 +152,20 @@ fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
+/// A selection as the table has it, which workers of earlier versions read as well: instants in
+/// milliseconds, under the names `since_ms` and `until_ms`.
+fn kept(selection: &ReplaySelection, mut written: serde_json::Value) -> serde_json::Value {
+    if let Some(fields) = written.as_object_mut() {
+        for (name, former, instant) in
+            [("since", "since_ms", selection.since_ms), ("until", "until_ms", selection.until_ms)]
+        {
+            fields.remove(name);
+            fields.insert(former.to_owned(), instant.get().into());
+        }
+    }
+    written
+}
+
 fn change(id: ReplayId, action: Action) -> Change {
     Change::new(ObjectKind::Replay, id.to_string(), action)
 }
@@ -171,7 +185,8 @@ impl<B: Backend> SqlStore<B> {
         let written =
             serde_json::to_value(selection).map_err(|error| sqlx::Error::Encode(error.into()))?;
         let actor = self.actor.name.clone();
-        let insert = sql(INSERT).bind(bytes(id.uuid())).bind(prefix).bind(written.to_string());
+        let kept = kept(selection, written.clone()).to_string();
+        let insert = sql(INSERT).bind(bytes(id.uuid())).bind(prefix).bind(kept);
         insert.bind(actor.as_str()).bind(now.get()).execute(&mut transaction).await?;
         let prune = sql(PRUNE).bind(prefix).bind(i64::from(MAX_REPLAYS));
         prune.execute(&mut transaction).await?;

@@ -62,7 +62,7 @@ const COMMANDS: [Known; 41] = [
 ];
 
 /// Further ones that change nothing.
-const HARMLESS: [&str; 16] = [
+const HARMLESS: [&str; 17] = [
     "open",
     "subscriptions export",
     "deliveries",
@@ -70,6 +70,7 @@ const HARMLESS: [&str; 16] = [
     "replay get",
     "keys list",
     "errors",
+    "events",
     "ledger get",
     "ledger compare",
     "history",

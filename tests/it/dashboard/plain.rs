@@ -21,7 +21,7 @@ async fn without_javascript_every_page_shows_its_content() {
         ("/subscriptions/new", "One a line"),
         ("/sources", "livestream"),
         ("/search?q=order", "order-2"),
-        ("/docs", "Idempotency-Key"),
+        ("/docs", "Publish an event"),
     ] {
         browser.go(path).await;
         browser.see("main", text).await;

@@ -30,10 +30,11 @@ The file:
       rate_limit: 10
 
 Shows the plan and asks, then creates, updates and, with --prune, deletes. A subscription is found by
-its id, or by url and description. The file states url, topics, filters, filter_connector, schedule,
-rate_limit, deadline, max_concurrency, description and workfront in whole: what it leaves out gets its default. Secrets
-(auth_token, authentication, client_certificate, headers, secrets) are taken where one is created;
-`homing subscriptions update` changes them. Exit code 1: not all was done.";
+its id, or by url and description. The file states description, url, topics, filters,
+filter_connector, schedule, rate_limit, deadline, max_concurrency and workfront in whole: what it
+leaves out gets its default. Secrets (auth_token, authentication, client_certificate, headers,
+secrets) are taken where one is created; `homing subscriptions update` changes them. Exit code 1: not
+all was done.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -190,4 +191,16 @@ fn report(plan: &Plan, done: &Done, is_dry: bool, output: &mut Output<'_>) -> Re
     output.line(format_args!(
         "{created} created, {updated} updated, {deleted} deleted, {failed} failed"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::stated::STATED, EXAMPLES};
+
+    #[test]
+    fn the_help_names_every_field_that_a_file_states() {
+        for name in STATED {
+            assert!(EXAMPLES.contains(name), "{name}");
+        }
+    }
 }
