@@ -9,15 +9,19 @@ PREFIX ?= /usr/local
 ARGS ?=
 FOR ?= 60
 SEED ?=
+SCRIPTS := rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/{run,setup,root.sh,packages,newcomer} deploy/package examples/demo benches/instructions .ci/{run,dependencies,prose}
 
-.PHONY: help run test test-cluster test-rabbitmq4 chaos bench bench-parked bench-livestream simulator demo lint dependencies up down clean-broker compose release install deb dist test-packages newcomer cargo
+.PHONY: help dev run test test-cluster test-rabbitmq4 chaos bench bench-parked bench-livestream simulator demo lint dependencies up down clean-broker compose release install deb dist test-packages newcomer cargo
 
 help: ## list the commands
 	@echo "homing: durable webhook delivery on RabbitMQ"
 	@echo
 	@sed -nE 's/^([a-z0-9.-]+):[^#]*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-22s %s\n", $$1, $$2 }'
 	@echo
-	@echo 'ARGS reaches the program behind run, test and demo: make run ARGS="--role worker"'
+	@echo 'ARGS reaches the program behind dev, run, test and demo: make run ARGS="--role worker"'
+
+dev: cargo ## show a first delivery: build homing; a broker, homing and an endpoint in this terminal
+	@exec cargo run --locked --bin homing -- dev $(ARGS)
 
 run: cargo ## find or start a broker, build homing, run it
 	@url=$$(rabbitmq/up); \
@@ -67,8 +71,7 @@ lint: cargo ## check formatting, words, clippy, documentation, shell scripts
 	done
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
 	@if command -v shellcheck >/dev/null; then \
-		echo "shellcheck rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/run tests/setup tests/root.sh tests/packages tests/newcomer deploy/package benches/instructions .ci/run .ci/dependencies .ci/prose"; \
-		shellcheck -x rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/run tests/setup tests/root.sh tests/packages tests/newcomer deploy/package benches/instructions .ci/run .ci/dependencies .ci/prose; \
+		echo "shellcheck -x $(SCRIPTS)"; shellcheck -x $(SCRIPTS); \
 	else \
 		echo "lint: shellcheck is not installed, so the shell scripts were not checked" >&2; \
 	fi
@@ -99,7 +102,8 @@ compose: .env ## start a pool with Docker Compose: 3 RabbitMQ nodes, PostgreSQL,
 release: cargo ## build the program as it is installed: target/dist/homing
 	cargo build --profile dist --locked
 
-install: release ## install it into PREFIX/bin (PREFIX=/usr/local)
+install: ## install what `make release` has built into PREFIX/bin (PREFIX=/usr/local)
+	@[[ -x "$${CARGO_TARGET_DIR:-target}/dist/homing" ]] || { echo "install: there is no program yet; first: make release" >&2; exit 1; }
 	install -d "$(DESTDIR)$(PREFIX)/bin"
 	install -m 755 "$${CARGO_TARGET_DIR:-target}/dist/homing" "$(DESTDIR)$(PREFIX)/bin/homing"
 

@@ -15,6 +15,7 @@ pub mod test_event;
 pub mod history;
 
 pub mod overview;
+pub mod verification;
 
 pub mod services;
 

@@ -149,7 +149,8 @@ impl Services {
         let (source, of_store) = (&settings.source, || Arc::clone(&store));
         let subscriptions = Arc::new(Subscriptions::new(of_store()));
         let parking = Parking::new(broker.clone(), of_store(), settings.parking.bounds());
-        let history = History::new(of_store(), broker.clone(), parking.clone());
+        let latest = subscriptions.latest();
+        let history = History::new(of_store(), broker.clone(), parking.clone(), latest);
         Ok(Self {
             registry: Registry::new(of_store(), broker.clone(), schedules.clone(), policy),
             parking,

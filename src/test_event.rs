@@ -19,7 +19,7 @@ use homing_domain::{
     delivery::{Delivery, Progress},
     event::{CONTENT_TYPE_DEFAULT, Event},
     id::{DeliveryId, EventId},
-    subscription::Subscription,
+    subscription::{FieldError, Subscription},
     topic::{Topic, TopicError},
 };
 
@@ -84,6 +84,9 @@ pub enum TestEventError {
     /// The body cannot be written as JSON.
     #[error("the test event cannot be serialized")]
     Body(#[source] serde_json::Error),
+    /// The endpoint has not consented to be called.
+    #[error(transparent)]
+    Unverified(FieldError),
     /// The request cannot be made.
     #[error(transparent)]
     Request(RequestError),
@@ -103,6 +106,10 @@ pub async fn send(
     subscription: &Subscription,
     test_event: TestEvent,
 ) -> Result<TestEventResponse, TestEventError> {
+    if subscription.spec.is_unverified() {
+        let message = "the endpoint is not verified, so nothing is sent; verify it first";
+        return Err(TestEventError::Unverified(FieldError::new("verification", message)));
+    }
     let now = clock::now();
     let topic = test_event.topic.unwrap_or_else(|| topic_for(subscription));
     let topic = Topic::new(&topic).map_err(TestEventError::Topic)?;
@@ -120,7 +127,7 @@ pub async fn send(
     let delivery = Delivery::new(event, subscription.id, progress);
     let started = Instant::now();
     let attempted = endpoints.attempt(&delivery, subscription, now).await;
-    let Attempted { outcome, status, response, cause, payload: _ } =
+    let Attempted { outcome, status, response, cause, .. } =
         attempted.map_err(TestEventError::Request)?;
     let response = String::from_utf8_lossy(&response);
     Ok(TestEventResponse {

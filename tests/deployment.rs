@@ -231,10 +231,14 @@ fn no_password_has_a_default_and_both_sides_have_the_same() {
 }
 
 #[test]
-fn the_broker_for_development_is_read_too() {
-    let compose = serde_saphyr::from_str::<serde_json::Value>(&read("rabbitmq/docker-compose.yml"));
-    let compose = compose.expect("the file is YAML");
-    assert!(compose["services"]["rabbitmq"]["healthcheck"].is_object(), "{compose}");
+fn the_broker_for_development_is_that_of_the_pool() {
+    let development: serde_json::Value =
+        serde_saphyr::from_str(&read("rabbitmq/docker-compose.yml")).expect("the file is YAML");
+    let broker = &development["services"]["rabbitmq"];
+    assert!(broker["healthcheck"].is_object(), "{broker}");
+    let pool = compose("docker-compose.yml");
+    let node = pool.services.get("rabbitmq-1").expect("the node is there");
+    assert_eq!(broker["image"], node.image.as_str());
 }
 
 #[test]

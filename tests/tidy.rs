@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["config", "usage"],
     &["telemetry"],
     &["registry", "test_event", "history"],
-    &["overview"],
+    &["overview", "verification"],
     &["services"],
     &["web"],
     &["api", "dashboard"],

@@ -50,7 +50,7 @@ pub(super) fn urls() -> Vec<CompletionCandidate> {
 /// Topics that were seen.
 pub(super) fn topics() -> Vec<CompletionCandidate> {
     found(async |target| {
-        let page = TopicPage { after: None, unwanted: false, limit: MAX_VALUES };
+        let page = TopicPage { limit: MAX_VALUES, ..TopicPage::default() };
         let topics = target.topics(&page).await?.topics;
         Ok(topics.into_iter().map(|seen| (seen.topic, None)).collect())
     })

@@ -95,6 +95,12 @@ impl Globals {
         if !self.is_remote() {
             return Ok(None);
         }
+        if self.api.is_some() && self.profile.is_some() {
+            // One of them may be in the environment: its token, or its data, would be another's.
+            let text = "--api (or HOMING_API) and --profile (or HOMING_PROFILE) name an installation \
+                        each; give one of them";
+            return Err(Failure::Usage(text.to_owned()));
+        }
         let given = [
             ("--config", self.config.is_some()),
             ("--set", !self.set.is_empty()),
@@ -113,11 +119,8 @@ impl Globals {
                 let file = profile_file().ok_or(Failure::Profile(ProfileError::NoPlace))?;
                 Profile::load(&file, name).map_err(Failure::Profile)?
             }
-            None => Profile::default(),
+            None => Profile { api: self.api.clone().unwrap_or_default(), ..Profile::default() },
         };
-        if let Some(api) = &self.api {
-            profile.api.clone_from(api);
-        }
         profile.token_file = self.token_file.clone().or(profile.token_file);
         Remote::new(&profile).map(Some)
     }

@@ -85,6 +85,7 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, on the stack of the start")]
 enum Command {
     /// Deliver events and answer the HTTP API until SIGTERM or Ctrl-C
     Run(run::Arguments),

@@ -133,7 +133,14 @@ fn short_help_is_a_line_per_flag() {
           --rate-limit <NUMBER>        Requests per second that the endpoint takes from all workers
           --deadline <TIME>            Deadline of one attempt, a minute at most: 30s
           --max-concurrency <NUMBER>   Requests at a time, from all workers
+          --format <FORMAT>            native, cloudevents-structured or cloudevents-binary
+          --verification <METHOD>      Ask the endpoint for consent first: handshake or challenge
           --description <TEXT>         A note for operators
+          --owner <TEXT>               Whom to ask about it
+          --label <NAME=VALUE>         A name and a value to know it by; may be repeated
+          --template <RECEIVER>        Send messages for people: slack, teams, pagerduty or email
+          --mail-from <ADDRESS>        The sender of mails (email)
+          --mail-to <ADDRESS>          A recipient of mails (email); may be repeated
           --unsigned                   Do not sign requests
           --secret-file <FILE>         A file with signing secrets (whsec_…, whsk_…), one a line
           --signature-scheme <SCHEME>  Of the generated secret: v1 (shared) or v1a (key pair)
@@ -161,5 +168,5 @@ fn wrong_usage_is_one_line() {
     insta::assert_snapshot!(error(&["endpoints", "list", "--state", "disabled"]), @"homing: invalid value 'disabled' for '--state <STATE>'; [possible values: closed, open, frozen]; `homing help` and `homing help COMMAND` say more");
     insta::assert_snapshot!(error(&["endpoints", "enable", "example.com"]), @"homing: invalid value 'example.com' for '<URL>': not a URL: it has no `https://` in front; write it as https://host/path; `homing help` and `homing help COMMAND` say more");
     insta::assert_snapshot!(error(&["parked", "list", "--topic", "a*"]), @"homing: invalid value 'a*' for '--topic <PATTERN>': `a*` mixes a wildcard with other characters; a wildcard is a whole word between dots: `*` is exactly one word, `#` is zero or more, as in `TASK.*` or `order.#`; `homing help` and `homing help COMMAND` say more");
-    insta::assert_snapshot!(error(&["parked", "list", "--reason", "dead"]), @"homing: invalid value 'dead' for '--reason <REASON>'; [possible values: exhausted, circuit_open, frozen, endpoint_slow, gone, cancelled, too_large, unreadable, subscription_deleted, rejected_by_broker]; `homing help` and `homing help COMMAND` say more");
+    insta::assert_snapshot!(error(&["parked", "list", "--reason", "dead"]), @"homing: invalid value 'dead' for '--reason <REASON>'; [possible values: exhausted, circuit_open, frozen, endpoint_slow, gone, cancelled, too_large, unreadable, unverified, subscription_deleted, rejected_by_broker]; `homing help` and `homing help COMMAND` say more");
 }

@@ -41,7 +41,12 @@ pub(super) async fn run(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let Arguments { unwanted, limit, after } = arguments;
-    let page = TopicPage { after: after.clone(), unwanted: *unwanted, limit: *limit };
+    let page = TopicPage {
+        after: after.clone(),
+        unwanted: *unwanted,
+        limit: *limit,
+        ..TopicPage::default()
+    };
     let view =
         globals.with_target(Needs::Passive, async |target| target.topics(&page).await).await?;
     if output.json {

@@ -31,7 +31,7 @@ use homing_store::settings::StoreSettings;
 
 use layers::{Layer, Layers};
 
-pub use api::ApiSettings;
+pub use api::{ApiSettings, Colour};
 pub use log::{LogFormat, LogSettings};
 pub use modes::LooseFile;
 pub use open_telemetry::IgnoredVariable;

@@ -29,12 +29,15 @@ use super::{
 use crate::web::{
     App, AppState,
     acting::identify,
-    auth::{Bearer, peer, token},
+    auth::{Bearer, Holder, peer, token},
     local::{comes_from_another_page, foreign},
     sessions::LASTS,
     uploads::UploadError,
 };
-use homing_domain::{api_token::Scope, audit::Via};
+use homing_domain::{
+    api_token::Scope,
+    audit::{Actor, Via},
+};
 
 const COOKIE_NAME: &str = "homing_session";
 /// Size of the largest form with a token.
@@ -92,19 +95,36 @@ pub(super) async fn guard(
             return Err(to_login(&request));
         }
     };
-    let visitor = Visitor { may_write: scope.covers(Scope::Write), logged_in };
+    let name = holder.as_ref().map_or_else(|| Actor::LOOPBACK.to_owned(), Holder::shown_name);
+    let visitor = Visitor {
+        name: Some(name.into()),
+        may_write: scope.covers(Scope::Write),
+        logged_in,
+        ..Visitor::unknown(&app)
+    };
     if !request.method().is_safe() {
-        check_is_ours(&request).map_err(IntoResponse::into_response)?;
-        let leaves = request.uri().path() == "/logout";
-        if !visitor.may_write && !leaves {
-            let why = "Your token has scope `read`, which allows no changes.";
-            return Err(ErrorPage::forbidden(why).into_response());
-        }
+        check_may_post(&request, &visitor).map_err(|error| {
+            let mut refused = error.into_response();
+            refused.extensions_mut().insert(visitor.clone());
+            refused
+        })?;
     }
     identify(&mut request, Via::Dashboard, holder.as_ref());
-    request.extensions_mut().insert(visitor);
+    request.extensions_mut().insert(visitor.clone());
     request.extensions_mut().insert(Shown(shown));
-    Ok(next.run(request).await)
+    let mut response = next.run(request).await;
+    response.extensions_mut().insert(visitor);
+    Ok(response)
+}
+
+/// Refuses a form of another site, or of a visitor who may only read.
+fn check_may_post(request: &Request, visitor: &Visitor) -> Result<(), ErrorPage> {
+    check_is_ours(request)?;
+    let leaves = request.uri().path() == "/logout";
+    if visitor.may_write || leaves {
+        return Ok(());
+    }
+    Err(ErrorPage::forbidden("Your token has scope `read`, which allows no changes."))
 }
 
 /// Refuses a form that was not sent by one of homing's pages. Every browser sends one of the two
@@ -169,7 +189,7 @@ pub(super) async fn login_page(
     match app.tokens.bearer(shown.as_deref(), None).await {
         Bearer::Anyone | Bearer::Known(_) => Redirect::to(next).into_response(),
         Bearer::Unknown | Bearer::Slowed(_) => {
-            page(&LoginPage { layout: Layout::closed("Log in"), next, wrong: false })
+            page(&LoginPage { layout: Layout::closed("Log in", &app), next, wrong: false })
         }
     }
 }
@@ -189,7 +209,7 @@ pub(super) async fn login(
         Bearer::Known(_) => {}
         Bearer::Slowed(_) => return Err(slowed()),
         Bearer::Anyone | Bearer::Unknown => {
-            let wrong = LoginPage { layout: Layout::closed("Log in"), next, wrong: true };
+            let wrong = LoginPage { layout: Layout::closed("Log in", &app), next, wrong: true };
             return Ok((StatusCode::UNAUTHORIZED, page(&wrong)).into_response());
         }
     }
@@ -277,9 +297,8 @@ pub(super) async fn policy(request: Request, next: Next) -> Response {
 
 /// Pages without authentication.
 impl Layout {
-    fn closed(title: &str) -> Self {
-        let unknown = Visitor { may_write: false, logged_in: false };
-        Self { is_closed: true, ..Self::new(title, NavItem::Nowhere, unknown) }
+    fn closed(title: &str, app: &App) -> Self {
+        Self { is_closed: true, ..Self::new(title, NavItem::Nowhere, Visitor::unknown(app)) }
     }
 }
 

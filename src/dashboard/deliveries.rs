@@ -1,4 +1,4 @@
-//! Deliveries with their present states, and the timeline of one event.
+//! Deliveries with their present states.
 
 use askama::Template;
 use axum::{
@@ -8,7 +8,6 @@ use axum::{
 };
 
 use super::{
-    body::Body,
     cut,
     fields::{Fields, Wrong},
     layout::{ErrorPage, Layout, NavItem, Visitor, page},
@@ -17,10 +16,10 @@ use super::{
     words,
 };
 use crate::{
-    history::{DeliveryTimeline, Explanation, GapView},
+    history::{DeliveryTimeline, GapView},
     web::AppState,
 };
-use homing_domain::{delivery_state::States, id::EventId};
+use homing_domain::delivery_state::States;
 use homing_store::{DeliveryFilter, DeliveryPage};
 
 const PAGE: u32 = 50;
@@ -88,26 +87,4 @@ pub(super) async fn list(
         notes,
         next,
     }))
-}
-
-#[derive(Template)]
-#[template(path = "event.html")]
-struct TimelinePage {
-    layout: Layout,
-    explanation: Explanation,
-}
-
-/// The timeline of one event.
-pub(super) async fn timeline(
-    State(app): State<AppState>,
-    Extension(visitor): Extension<Visitor>,
-    fields: Fields,
-) -> Result<Response, ErrorPage> {
-    let id = EventId::new(fields.text("id"))
-        .map_err(|error| ErrorPage::bad_request(format!("The event: {error}.")))?;
-    let history = &app.services.history;
-    let mut explanation = history.explain(id.as_str(), None).await?;
-    history.add_payloads(&mut explanation).await?;
-    let layout = Layout::new(format!("Event {}", explanation.event), NavItem::Deliveries, visitor);
-    Ok(page(&TimelinePage { layout, explanation }))
 }

@@ -18,12 +18,16 @@ use super::{
     layout::{ErrorPage, Layout, NavItem, Visitor, page},
     life::Life,
     links::{self, link},
+    pause::Pause,
+    selected,
+    undo::{self, Done},
     words,
 };
 use crate::{
     history::{ErrorView, FiguresView, History, RecordView},
     overview::MAX_PARKED,
     registry,
+    services::Services,
     web::{App, AppState, acting::Acting, jobs::BulkAction},
 };
 use homing_delivery::circuits::View;
@@ -34,7 +38,7 @@ use homing_domain::{
     history::Series,
     id::SubscriptionId,
     record::{AttemptEvent, Class, Record},
-    time::UnixMillis,
+    subscription::SubscriptionSpec,
     url::EndpointUrl,
 };
 use homing_store::{
@@ -43,12 +47,13 @@ use homing_store::{
 };
 
 const PAGE: u32 = 50;
+/// Actions on several endpoints, and their names.
+const ACTIONS: [(&str, &str); 4] =
+    [("enable", "Enable"), ("probe", "Probe"), ("pause", "Pause"), ("disable", "Disable")];
 /// Attempts that the histogram is drawn from, and those of them that are listed.
 const ATTEMPTS: u32 = 500;
 const LISTED: usize = 20;
 const SUBSCRIPTIONS: u32 = 20;
-/// A change can be undone for so long.
-const UNDO: Duration = Duration::from_secs(10);
 const ERRORS: u32 = 20;
 
 #[derive(Template)]
@@ -64,13 +69,15 @@ struct ListPage {
     /// The address of the next page.
     next: Option<String>,
     is_first: bool,
+    /// A change of several of them that was just made.
+    said: Option<String>,
     wrong: Wrong,
 }
 
 /// An endpoint of the list.
 struct Listed {
     view: View,
-    /// The first subscription that sends to it, and its description.
+    /// The first subscription that sends to it, and its owner, or description.
     owner: Option<(SubscriptionId, Option<String>)>,
 }
 
@@ -119,6 +126,7 @@ pub(super) async fn list(
     });
     Ok(page(&ListPage {
         layout: Layout::new("Endpoints", NavItem::Endpoints, visitor),
+        said: selected::said(&fields),
         fields,
         state: state.map(|state| state.as_str().to_owned()).unwrap_or_default(),
         states: StateName::ALL.map(StateName::as_str),
@@ -131,7 +139,7 @@ pub(super) async fn list(
     }))
 }
 
-/// The first subscription that sends to a URL, and its description.
+/// The first subscription that sends to a URL, and its owner, or description.
 async fn owner(
     app: &App,
     url: &str,
@@ -139,7 +147,8 @@ async fn owner(
     let Ok(url) = url.parse::<EndpointUrl>() else { return Ok(None) };
     let first = Part { after: None, limit: 1 };
     let at = app.services.store.subscriptions_at(&url, first).await?.subscriptions;
-    Ok(at.into_iter().next().map(|one| (one.id, one.spec.description)))
+    let owner = |spec: &SubscriptionSpec| spec.shown_owner().map(str::to_owned);
+    Ok(at.first().map(|one| (one.id, owner(&one.spec))))
 }
 
 #[derive(Template)]
@@ -150,7 +159,8 @@ struct OnePage {
     latency: Latency,
     lately: Lately,
     life: Option<Life>,
-    undo: Option<Undo>,
+    done: Option<Done>,
+    pauses: [(&'static str, &'static str); Pause::ALL.len()],
     /// Deliveries parked for it, up to [`MAX_PARKED`].
     parked: u32,
     is_latest: bool,
@@ -176,39 +186,6 @@ impl Lately {
         let found = history.hours(&series, range.since(now), now).await?;
         let charts = Figures::charts(range, &found);
         Ok(Self { range, figures: found.total, charts, notes: found.notes })
-    }
-}
-
-/// A change that was just made, and the one that undoes it.
-struct Undo {
-    said: &'static str,
-    /// The form that undoes it, and what the button says.
-    action: &'static str,
-    button: &'static str,
-    /// Seconds for which it is offered still.
-    seconds: u64,
-}
-
-impl Undo {
-    /// From the address that the form of the change led to; `None`: that is too long ago.
-    fn of(fields: &Fields) -> Option<Self> {
-        let at: i64 = fields.text("at").parse().ok()?;
-        let passed = clock::now().since(UnixMillis::new(at));
-        let seconds = UNDO.checked_sub(passed).filter(|left| !left.is_zero())?.as_secs().max(1);
-        let (said, action, button) = match fields.text("done") {
-            "disabled" => (
-                "Disabled: nothing is sent to it, and its deliveries are held.",
-                "/endpoint/enable",
-                "Undo: enable it",
-            ),
-            "enabled" => (
-                "Enabled: attempts begin slowly, and what is held is sent.",
-                "/endpoint/disable",
-                "Undo: disable it",
-            ),
-            _ => return None,
-        };
-        Some(Self { said, action, button, seconds })
     }
 }
 
@@ -241,10 +218,10 @@ pub(super) async fn show(
     let listing = services.store.subscriptions_at(&url, wanted).await?;
     Ok(page(&OnePage {
         layout: Layout::new(url.as_str(), NavItem::Endpoints, visitor),
-        view,
         lately: Lately::read(range.unwrap_or(Range::Week), &services.history, &url).await?,
         life: Life::of(&services.store.circuit_changes(&url).await?, clock::now()),
-        undo: Undo::of(&fields),
+        done: Done::of(&fields, &view),
+        pauses: Pause::ALL.map(|pause| (pause.as_str(), pause.name())),
         parked: services.store.count_parked(&selection, MAX_PARKED).await?,
         is_latest,
         latency,
@@ -254,6 +231,7 @@ pub(super) async fn show(
         subscriptions: listing.subscriptions.iter().map(registry::View::from).collect(),
         more_subscriptions: listing.next.is_some(),
         last: Changes::of(&app, ObjectKind::Endpoint, url.as_str()).await?,
+        view,
     }))
 }
 
@@ -273,12 +251,12 @@ pub(super) async fn enable(
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
     let url = endpoint(&fields)?;
-    services.circuits.set(&url, Intervention::Enable).await?;
     if fields.is_set("replay") {
+        services.circuits.set(&url, Intervention::Enable).await?;
         let id = app.jobs.begin(services, BulkAction::ReplayParkedByCircuit(url))?;
         return Ok(Redirect::to(&format!("/parked/jobs/{id}")).into_response());
     }
-    Ok(done(&url, "enabled"))
+    set(&services, &url, Intervention::Enable, "enabled").await
 }
 
 /// Disables an endpoint.
@@ -286,23 +264,54 @@ pub(super) async fn disable(
     Acting(services): Acting,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
-    let url = endpoint(&fields)?;
-    services.circuits.set(&url, Intervention::Disable).await?;
-    Ok(done(&url, "disabled"))
+    set(&services, &endpoint(&fields)?, Intervention::Disable, "disabled").await
 }
 
 /// Makes a probe due.
 pub(super) async fn probe(Acting(services): Acting, fields: Fields) -> Result<Response, ErrorPage> {
-    let url = endpoint(&fields)?;
-    services.circuits.set(&url, Intervention::Probe).await?;
-    Ok(Redirect::to(&link("/endpoint", [("url", url.as_str())])).into_response())
+    set(&services, &endpoint(&fields)?, Intervention::Probe, "probed").await
 }
 
-/// Back to the page of an endpoint, where the change can be undone for a while.
-fn done(url: &EndpointUrl, what: &str) -> Response {
-    let now = clock::now().get().to_string();
-    let link = link("/endpoint", [("url", url.as_str()), ("done", what), ("at", now.as_str())]);
-    Redirect::to(&link).into_response()
+/// Pauses an endpoint.
+pub(super) async fn pause(Acting(services): Acting, fields: Fields) -> Result<Response, ErrorPage> {
+    let until = Pause::of(&fields)?.end(clock::now());
+    set(&services, &endpoint(&fields)?, Intervention::Pause(until), "paused").await
+}
+
+/// Takes a change back that was made some seconds before.
+pub(super) async fn undo(Acting(services): Acting, fields: Fields) -> Result<Response, ErrorPage> {
+    let url = endpoint(&fields)?;
+    let undone = undo::intervention(&fields, &services.store.circuit_changes(&url).await?)?;
+    let before = services.circuits.get(&url).await?;
+    let after = services.circuits.set(&url, undone).await?;
+    if before.since == after.since {
+        return Err(undo::overtaken());
+    }
+    Ok(Redirect::to(&undo::address(&url, "undone", (&before, &after))).into_response())
+}
+
+/// Sets the circuit; back to the endpoint's page, where the change can be undone for a while.
+async fn set(
+    services: &Services,
+    url: &EndpointUrl,
+    intervention: Intervention,
+    done: &str,
+) -> Result<Response, ErrorPage> {
+    let before = services.circuits.get(url).await?;
+    let after = services.circuits.set(url, intervention).await?;
+    Ok(Redirect::to(&undo::address(url, done, (&before, &after))).into_response())
+}
+
+/// Leads from the name of a held queue, which dashboards of metrics show, to its endpoint.
+pub(super) async fn held(
+    State(app): State<AppState>,
+    fields: Fields,
+) -> Result<Response, ErrorPage> {
+    let names = app.services.broker.topology().names();
+    let slots = app.services.store.held_slots(names.prefix()).await?;
+    let own = slots.into_iter().find(|slot| names.held(slot.slot) == fields.text("queue"));
+    let to = own.and_then(|slot| slot.url).map(|url| links::endpoint(url.as_str()));
+    Ok(Redirect::to(to.as_deref().unwrap_or("/endpoints?sort=broken")).into_response())
 }
 
 fn endpoint(fields: &Fields) -> Result<EndpointUrl, ErrorPage> {

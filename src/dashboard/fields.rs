@@ -100,6 +100,23 @@ impl Wrong {
         self.0.iter().find(|(wrong, _)| wrong == name).map(|(_, message)| message.as_str())
     }
 
+    /// Adds those of `other` about fields that have none yet.
+    pub(super) fn extend_unless_known(&mut self, other: Self) {
+        let new = other.0.into_iter().filter(|(name, _)| self.with(name).is_none());
+        let new: Vec<_> = new.collect();
+        self.0.extend(new);
+    }
+
+    /// Adds those of `other`.
+    pub(super) fn extend(&mut self, other: Self) {
+        other.0.into_iter().for_each(|(name, message)| self.add(&name, message));
+    }
+
+    /// The number of fields that are wrong.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -110,7 +127,9 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ErrorPage> {
         if request.method().is_safe() {
-            return Ok(Self::of(request.uri().query().unwrap_or_default().as_bytes()));
+            // As the store keeps NUL; PostgreSQL takes no text with it.
+            let query = request.uri().query().unwrap_or_default().replace("%00", "%EF%BF%BD");
+            return Ok(Self::of(query.as_bytes()));
         }
         // `auth::bounded` has read it.
         let body = to_bytes(request.into_body(), usize::MAX).await;
@@ -121,6 +140,13 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Goal: an address with NUL, which anyone can write, is no error of the store.
+    #[tokio::test]
+    async fn nul_in_an_address_is_read_as_the_store_keeps_it() {
+        let request = Request::get("/search?q=a%00b").body(axum::body::Body::empty()).unwrap();
+        assert_eq!(Fields::from_request(request, &()).await.unwrap().text("q"), "a\u{fffd}b");
+    }
 
     #[test]
     fn fields_are_read_and_errors_are_kept_by_name() {

@@ -1,21 +1,26 @@
 //! The layout of every page, and pages as answers.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::{
+    extract::{Request, State},
     http::StatusCode,
+    middleware::Next,
     response::{Html, IntoResponse, Response},
 };
 use tracing::error;
 
 use super::assets::{self, Paths};
 use crate::{
+    config::ApiSettings,
     registry::RegistryError,
-    web::{jobs::TooManyJobs, permits::Busy},
+    web::{App, AppState, jobs::TooManyJobs, permits::Busy},
 };
 use homing_broker::error::BrokerError;
 use homing_delivery::circuits::CircuitReplayError;
 use homing_delivery::parking::ParkingError;
-use homing_domain::report::Chain;
+use homing_domain::{audit::Actor, report::Chain};
 use homing_livestream::SourceAdminError;
 use homing_store::StoreError;
 
@@ -31,6 +36,7 @@ pub(super) enum NavItem {
     Sources,
     Replays,
     Audit,
+    Settings,
     Nowhere,
 }
 
@@ -46,16 +52,52 @@ impl NavItem {
         (Self::Sources, "/sources", "Sources"),
         (Self::Replays, "/replays", "Replays"),
         (Self::Audit, "/audit", "Audit"),
+        (Self::Settings, "/settings", "Settings"),
     ];
 }
 
-/// An authenticated visitor.
-#[derive(Clone, Copy, Debug)]
+/// The installation, as its pages show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Site {
+    /// Its name; empty: none.
+    pub(super) name: String,
+    /// The name of its colour; empty: that of every installation.
+    pub(super) colour: &'static str,
+}
+
+impl From<&ApiSettings> for Site {
+    fn from(settings: &ApiSettings) -> Self {
+        Self { name: settings.name.clone(), colour: settings.colour.as_str() }
+    }
+}
+
+/// A visitor of the pages of an installation.
+#[derive(Clone, Debug)]
 pub(super) struct Visitor {
+    /// The name in the audit; `None`: unknown.
+    pub(super) name: Option<Arc<str>>,
+    pub(super) site: Arc<Site>,
     /// True if the scope allows changes.
     pub(super) may_write: bool,
     /// True if there is a session to end.
     pub(super) logged_in: bool,
+}
+
+impl Visitor {
+    /// The name on pages; empty: unknown.
+    pub(super) fn title(&self) -> &str {
+        match self.name.as_deref() {
+            Some(Actor::LOOPBACK) => "this machine",
+            Some(name) => name,
+            None => "",
+        }
+    }
+
+    /// One who is not known.
+    pub(super) fn unknown(app: &App) -> Self {
+        let site = Arc::new(Site::from(&app.services.settings.api));
+        Self { name: None, site, may_write: false, logged_in: false }
+    }
 }
 
 /// The layout around a page.
@@ -101,8 +143,8 @@ pub(super) fn page(page: &impl Template) -> Response {
     }
 }
 
-/// A page in place of the requested one, with a reason.
-#[derive(Debug)]
+/// A page in place of the requested one, with a reason; [`errors`] renders it.
+#[derive(Clone, Debug)]
 pub(super) struct ErrorPage {
     status: StatusCode,
     why: String,
@@ -135,14 +177,28 @@ impl ErrorPage {
 
 impl IntoResponse for ErrorPage {
     fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Renders an [`ErrorPage`] with the installation's name, and that of the visitor.
+pub(super) async fn errors(State(app): State<AppState>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let Some(error) = response.extensions_mut().remove::<ErrorPage>() else { return response };
+    let visitor = response.extensions_mut().remove::<Visitor>();
+    error.shown_to(visitor.unwrap_or_else(|| Visitor::unknown(&app)))
+}
+
+impl ErrorPage {
+    fn shown_to(self, visitor: Visitor) -> Response {
         let title = match self.status {
             StatusCode::NOT_FOUND => "There is nothing here",
             StatusCode::FORBIDDEN => "Not allowed",
             StatusCode::SERVICE_UNAVAILABLE => "Not possible just now",
             _ => "That did not work",
         };
-        // The visitor may be unknown.
-        let visitor = Visitor { may_write: false, logged_in: false };
         let layout = Layout::new(title, NavItem::Nowhere, visitor);
         (self.status, page(&ErrorPageTemplate { layout, why: &self.why })).into_response()
     }

@@ -7,14 +7,17 @@
 //!
 //! The path of a request through the files: [`auth`] authenticates, [`fields`] reads parameters and
 //! forms, and a file per noun renders the page: [`overview`] with its [`problems`], [`figures`] and
-//! [`first_run`], [`search`], [`endpoints`], [`deliveries`], [`attempts`], [`parked`], [`replays`],
-//! [`subscriptions`] with their [`draft`], [`topics`], [`sources`], [`audit`].
+//! [`first_run`], [`search`], [`endpoints`] with what is done to those that are [`selected`], [`undo`]
+//! and [`pause`], [`deliveries`], [`event`], [`attempts`], [`parked`], [`replays`], [`subscriptions`]
+//! with their [`editor`] ([`draft`], [`filter_rows`], [`matching`]) and [`snippets`], [`topics`],
+//! [`sources`], [`audit`], [`settings`], [`tokens`], [`alerting`].
 //! [`period`] reads instants, [`layout`] is around all of them, [`links`] lead from one to another, [`live`] keeps parts of
 //! them current, [`words`], [`cut`], [`chart`] and [`life`] render values, [`assets`] serves style, script and
 //! icon.
 //!
 //! Programs use the API; what both share is in [`web`](crate::web).
 
+mod alerting;
 mod assets;
 mod attempts;
 mod audit;
@@ -24,23 +27,33 @@ mod cut;
 mod deliveries;
 mod auth;
 mod draft;
+mod editor;
 mod endpoints;
+mod event;
 mod fields;
+mod filter_rows;
 mod figures;
 mod first_run;
 mod layout;
 mod life;
 mod links;
 mod live;
+mod matching;
 mod overview;
 mod parked;
+mod pause;
 mod period;
 mod problems;
 mod replays;
 mod search;
+mod selected;
+mod settings;
+mod snippets;
 mod sources;
 mod subscriptions;
+mod tokens;
 mod topics;
+mod undo;
 mod words;
 
 use std::sync::Arc;
@@ -65,9 +78,16 @@ pub fn router(app: AppState) -> Router {
         .route("/endpoint/enable", post(endpoints::enable))
         .route("/endpoint/disable", post(endpoints::disable))
         .route("/endpoint/probe", post(endpoints::probe))
+        .route("/endpoint/pause", post(endpoints::pause))
+        .route("/endpoint/undo", post(endpoints::undo))
+        .route("/endpoints/selected", post(selected::preview))
+        .route("/endpoints/set", post(selected::set))
+        .route("/held", get(endpoints::held))
         .route("/deliveries", get(deliveries::list))
         .route("/attempts", get(attempts::list))
-        .route("/event", get(deliveries::timeline))
+        .route("/event", get(event::show))
+        .route("/attempt", get(event::attempt))
+        .route("/attempt/body", get(event::body))
         .route("/parked", get(parked::list))
         .route("/parked/message", get(parked::show))
         .route("/parked/export", get(parked::export))
@@ -75,11 +95,12 @@ pub fn router(app: AppState) -> Router {
         .route("/parked/jobs/{id}", get(parked::job))
         .route("/parked/jobs/{id}/go", post(parked::go))
         .route("/parked/jobs/{id}/stop", post(parked::stop))
-        .route("/subscriptions", get(subscriptions::list).post(subscriptions::create))
-        .route("/subscriptions/new", get(subscriptions::new))
-        .route("/subscriptions/{id}", get(subscriptions::show).post(subscriptions::update))
-        .route("/subscriptions/{id}/edit", get(subscriptions::edit))
+        .route("/subscriptions", get(subscriptions::list).post(editor::create))
+        .route("/subscriptions/new", get(editor::new))
+        .route("/subscriptions/{id}", get(subscriptions::show).post(editor::update))
+        .route("/subscriptions/{id}/edit", get(editor::edit))
         .route("/subscriptions/{id}/test", post(subscriptions::test))
+        .route("/subscriptions/{id}/verify", post(subscriptions::verify))
         .route("/subscriptions/{id}/rotate", post(subscriptions::rotate))
         .route("/subscriptions/{id}/delete", post(subscriptions::delete))
         .route("/search", get(search::page))
@@ -87,6 +108,12 @@ pub fn router(app: AppState) -> Router {
         .route("/replays/{id}/stop", post(replays::stop))
         .route("/replays/{id}/resume", post(replays::resume))
         .route("/audit", get(audit::list))
+        .route("/settings", get(settings::show))
+        .route("/tokens", get(tokens::list).post(tokens::create))
+        .route("/tokens/{name}", get(tokens::ask))
+        .route("/tokens/{name}/revoke", post(tokens::revoke))
+        .route("/alerting", get(alerting::show).post(alerting::create))
+        .route("/alerting/try", post(alerting::attempt))
         .route("/topics", get(topics::list))
         .route("/sources", get(sources::list))
         .route("/sources/{name}/pause", post(sources::pause))
@@ -101,6 +128,7 @@ pub fn router(app: AppState) -> Router {
         .route("/login", get(auth::login_page).post(auth::login))
         .route("/assets/{file}", get(assets::serve))
         .merge(pages)
+        .layer(from_fn_with_state(Arc::clone(&app), layout::errors))
         // A page with a secret answers a form, which no other site can send: what is guessed into a
         // page to be measured by its length never meets one.
         .layer(CompressionLayer::new())

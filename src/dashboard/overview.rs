@@ -23,7 +23,11 @@ use crate::{
     overview::{Broken, BrokenEndpoint, Kind, MAX_PARKED, Overview, Queue, Trouble},
     web::{App, AppState},
 };
-use homing_domain::{clock, report::duration};
+use homing_domain::{
+    circuit::{Reason, StateName},
+    clock,
+    report::duration,
+};
 use homing_store::ErrorFilter;
 
 /// Errors that are shown, and the time since the last attempt of each.
@@ -79,9 +83,10 @@ pub(super) async fn page(
     Extension(visitor): Extension<Visitor>,
     fields: Fields,
 ) -> Response {
+    let may_write = visitor.may_write;
     let layout = Layout::new("Overview", NavItem::Overview, visitor);
     let shown = Shown::read(&app, range(&fields)).await;
-    answer(&Page { layout, shown, may_write: visitor.may_write })
+    answer(&Page { layout, shown, may_write })
 }
 
 /// The part of the page that changes.
@@ -167,11 +172,16 @@ fn trouble(one: &BrokenEndpoint) -> words::State {
     })
 }
 
-/// The most frequent error of an endpoint in trouble, or else its last outcome.
+/// An operator's decision about an endpoint in trouble, or else its most frequent error, or its last
+/// outcome.
 fn says(one: &BrokenEndpoint) -> (String, String) {
     if one.trouble == Trouble::Slow {
         let text = "Its answers take long; its deliveries have a queue of their own.";
         return (text.to_owned(), String::new());
+    }
+    let decided = [StateName::Open, StateName::Frozen].map(|state| Reason::Disabled.of(state));
+    if let Some(reason) = one.circuit.reason.as_ref().filter(|reason| decided.contains(reason)) {
+        return (reason.clone(), String::new());
     }
     if let Some(error) = &one.error {
         return (error.report(), error.text.clone());

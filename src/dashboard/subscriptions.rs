@@ -1,4 +1,4 @@
-//! Subscriptions: list, create, update, test, rotate secrets, delete.
+//! Subscriptions: list, one of them, its test, new secret and deletion.
 
 use askama::Template;
 use axum::{
@@ -7,31 +7,30 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Redirect, Response},
 };
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{
     audit::Changes,
     cut,
-    draft::{self, Texts},
     fields::{Fields, Wrong},
     layout::{ErrorPage, Layout, NavItem, Visitor, page},
-    links, words,
+    links,
+    snippets::{self, Snippet},
+    words,
 };
 use crate::{
     overview::UnreadableSubscription,
-    registry::{CertificateView, Created, OVERLAP_DEFAULT, RegistryError, View},
+    registry::{Created, OVERLAP_DEFAULT, View},
+    services::Services,
     test_event::{self, TestEvent, TestEventResponse},
-    web::{App, AppState, acting::Acting},
+    verification::{self, VerificationError, VerificationResponse},
+    web::{AppState, acting::Acting},
 };
 use homing_domain::{
-    audit::ObjectKind,
-    id::SubscriptionId,
-    report::Chain,
-    signature::SignatureScheme,
-    subscription::{Authentication, BasicCredentials, Draft, FieldError, OAuth2Credentials},
-    url::EndpointUrl,
+    audit::ObjectKind, id::SubscriptionId, report::Chain, signature::SignatureScheme,
+    subscription::Authentication, topic::Topic, url::EndpointUrl,
 };
-use homing_store::{Listing, Page as Part, QuotaError};
+use homing_store::{Listing, Page as Part, StoreError};
 
 const PAGE: u32 = 50;
 
@@ -98,166 +97,8 @@ pub(super) async fn list(
 }
 
 #[derive(Template)]
-#[template(path = "subscription_form.html")]
-struct FormPage {
-    layout: Layout,
-    /// The one to update; absent: a new one.
-    id: Option<SubscriptionId>,
-    texts: Texts,
-    wrong: Wrong,
-    schedules: Vec<String>,
-    /// Names of the present headers.
-    header_names: Vec<String>,
-    has_auth_token: bool,
-    /// The present credentials, secrets masked.
-    authentication: Option<Authentication>,
-    certificate: Option<CertificateView>,
-    /// True if another address needs the consent to send it the stored secrets.
-    has_secrets: bool,
-}
-
-impl FormPage {
-    fn basic(&self) -> Option<&BasicCredentials> {
-        match &self.authentication {
-            Some(Authentication::Basic(basic)) => Some(basic),
-            Some(Authentication::OAuth2(_)) | None => None,
-        }
-    }
-
-    fn oauth2(&self) -> Option<&OAuth2Credentials> {
-        self.authentication.as_ref().and_then(Authentication::oauth2)
-    }
-
-    fn new(app: &App, visitor: Visitor, view: Option<&View>, texts: Texts) -> Self {
-        let title = if view.is_some() { "Edit subscription" } else { "New subscription" };
-        Self {
-            layout: Layout::new(title, NavItem::Subscriptions, visitor),
-            id: view.map(|view| view.id),
-            texts,
-            wrong: Wrong::default(),
-            schedules: app.services.schedules.names().iter().map(ToString::to_string).collect(),
-            header_names: view
-                .map(|view| view.headers.keys().cloned().collect())
-                .unwrap_or_default(),
-            has_auth_token: view.is_some_and(|view| view.auth_token.is_some()),
-            certificate: view.and_then(|view| view.client_certificate.clone()),
-            authentication: view.and_then(|view| view.authentication.clone()),
-            has_secrets: view.is_some_and(|view| {
-                view.auth_token.is_some()
-                    || view.authentication.is_some()
-                    || view.client_certificate.is_some()
-                    || !view.headers.is_empty()
-                    || !view.secrets.is_empty()
-            }),
-        }
-    }
-
-    fn refused(mut self, wrong: Wrong) -> Response {
-        self.wrong = wrong;
-        (StatusCode::BAD_REQUEST, page(&self)).into_response()
-    }
-}
-
-/// An empty form.
-pub(super) async fn new(
-    State(app): State<AppState>,
-    Extension(visitor): Extension<Visitor>,
-    fields: Fields,
-) -> Response {
-    page(&FormPage::new(&app, visitor, None, Texts::sent(&fields)))
-}
-
-/// A form with the present values.
-pub(super) async fn edit(
-    State(app): State<AppState>,
-    Extension(visitor): Extension<Visitor>,
-    Path(id): Path<String>,
-) -> Result<Response, ErrorPage> {
-    let (view, flaws) = app.services.registry.as_far_as_readable(self::id(&id)?).await?;
-    let mut form = FormPage::new(&app, visitor, Some(&view), Texts::of(&view));
-    for FieldError { field, message } in flaws {
-        let message = format!("cannot be read ({message}); give a new value");
-        draft::put_error(&FieldError { field, message }, &mut form.wrong);
-    }
-    Ok(page(&form))
-}
-
-/// Creates a subscription; shows its secret, once.
-pub(super) async fn create(
-    State(app): State<AppState>,
-    Acting(services): Acting,
-    Extension(visitor): Extension<Visitor>,
-    fields: Fields,
-) -> Result<Response, ErrorPage> {
-    let mut wrong = Wrong::default();
-    let draft = draft::draft(&fields, true, &mut wrong);
-    let form = FormPage::new(&app, visitor, None, Texts::sent(&fields));
-    if !wrong.is_empty() {
-        return Ok(form.refused(wrong));
-    }
-    let created = match serde_json::from_value::<Draft>(Value::Object(draft)) {
-        Ok(draft) => services.registry.create(draft).await,
-        Err(error) => Err(RegistryError::Field(FieldError::new("url", error))),
-    };
-    match created {
-        Ok(created) => Ok(OnePage::created(visitor, created, "Created.")),
-        Err(error) => refuse(form, error),
-    }
-}
-
-/// Updates a subscription.
-pub(super) async fn update(
-    State(app): State<AppState>,
-    Acting(services): Acting,
-    Extension(visitor): Extension<Visitor>,
-    Path(id): Path<String>,
-    fields: Fields,
-) -> Result<Response, ErrorPage> {
-    let id = self::id(&id)?;
-    let registry = &services.registry;
-    let (view, _) = registry.as_far_as_readable(id).await?;
-    let mut wrong = Wrong::default();
-    let changes = draft::draft(&fields, false, &mut wrong);
-    let form = FormPage::new(&app, visitor, Some(&view), Texts::sent(&fields));
-    if !wrong.is_empty() {
-        return Ok(form.refused(wrong));
-    }
-    match registry.update(id, changes).await {
-        Ok(_) => Ok(Redirect::to(&format!("/subscriptions/{id}?changed=1")).into_response()),
-        Err(error) => refuse(form, error),
-    }
-}
-
-fn refuse(form: FormPage, error: RegistryError) -> Result<Response, ErrorPage> {
-    let mut wrong = Wrong::default();
-    match error {
-        RegistryError::Field(error) => draft::put_error(&error, &mut wrong),
-        RegistryError::Fields(errors) => {
-            errors.iter().for_each(|error| draft::put_error(error, &mut wrong));
-        }
-        RegistryError::Quota(QuotaError::Filter { .. }) => wrong.add("filters", error.to_string()),
-        RegistryError::Duplicate { .. } | RegistryError::Quota(_) => {
-            wrong.add("url", error.to_string());
-        }
-        RegistryError::OriginChanged { from, to, .. } => wrong.add(
-            "url",
-            format!(
-                "{to} is another address than {from}, for which the bearer token, credentials, \
-                 client certificate, headers or signing secret were given. Enter these again, or tick the box below the form's \
-                 fields to send the stored ones to the new address."
-            ),
-        ),
-        RegistryError::NotFound { .. }
-        | RegistryError::Unreadable(_)
-        | RegistryError::Store(_)
-        | RegistryError::Randomness(_) => return Err(error.into()),
-    }
-    Ok(form.refused(wrong))
-}
-
-#[derive(Template)]
 #[template(path = "subscription.html")]
-struct OnePage {
+pub(super) struct OnePage {
     layout: Layout,
     view: View,
     filters: String,
@@ -265,22 +106,65 @@ struct OnePage {
     secret: Option<String>,
     said: Option<&'static str>,
     tested: Option<TestEventResponse>,
+    asked: Option<VerificationResponse>,
+    /// A test event of one's own, as sent.
+    sent: Fields,
+    wrong: Wrong,
+    /// Absent from answers to a button.
+    circuit: Option<Pause>,
     /// Absent from answers to a button.
     last: Option<Changes>,
 }
 
+/// The state of the endpoint, by which a subscription is paused.
+struct Pause {
+    /// The state of the circuit.
+    state: &'static str,
+    /// True if other subscriptions send to the URL as well.
+    is_shared: bool,
+}
+
 impl OnePage {
     fn new(visitor: Visitor, view: View) -> Self {
-        let filters = serde_json::to_string_pretty(&view.filters).unwrap_or_default();
-        let layout = Layout::new("Subscription", NavItem::Subscriptions, visitor);
-        let (secret, said, tested, last) = (None, None, None, None);
-        Self { layout, view, filters, secret, said, tested, last }
+        Self {
+            layout: Layout::new("Subscription", NavItem::Subscriptions, visitor),
+            filters: serde_json::to_string_pretty(&view.filters).unwrap_or_default(),
+            view,
+            secret: None,
+            said: None,
+            tested: None,
+            asked: None,
+            sent: Fields::default(),
+            wrong: Wrong::default(),
+            circuit: None,
+            last: None,
+        }
     }
 
-    fn created(visitor: Visitor, created: Created, said: &'static str) -> Response {
+    pub(super) fn created(visitor: Visitor, created: Created, said: &'static str) -> Response {
         let secret = created.secret.map(|secret| secret.reveal());
         let new = Self::new(visitor, View::from(&created.subscription));
         page(&Self { secret, said: Some(said), ..new })
+    }
+
+    /// Functions with which the receiver verifies; none, if nothing signs.
+    fn snippets(&self) -> &'static [Snippet] {
+        match self.view.secrets.first() {
+            None => &[],
+            Some(secret) if secret.public_key.is_some() => &snippets::V1A,
+            Some(_) => &snippets::V1,
+        }
+    }
+}
+
+impl Pause {
+    async fn of(services: &Services, view: &View) -> Result<Option<Self>, StoreError> {
+        let Ok(url) = view.url.parse::<EndpointUrl>() else { return Ok(None) };
+        let circuit = services.circuits.get(&url).await?;
+        let two = Part { after: None, limit: 2 };
+        let at = services.store.subscriptions_at(&url, two).await?;
+        let is_shared = at.subscriptions.len() > 1;
+        Ok(Some(Self { state: circuit.state.name().as_str(), is_shared }))
     }
 }
 
@@ -294,7 +178,9 @@ pub(super) async fn show(
     let view = app.services.registry.view(self::id(&id)?).await?;
     let last = Changes::of(&app, ObjectKind::Subscription, &view.id.to_string()).await?;
     let said = fields.is_set("changed").then_some("Updated. Workers follow within a second.");
-    Ok(page(&OnePage { said, last: Some(last), ..OnePage::new(visitor, view) }))
+    let circuit = Pause::of(&app.services, &view).await?;
+    let new = OnePage::new(visitor, view);
+    Ok(page(&OnePage { said, circuit, last: Some(last), ..new }))
 }
 
 /// Creates a new signing secret, and shows it once, or its public key; the old one also signs for a
@@ -316,17 +202,55 @@ pub(super) async fn rotate(
     Ok(OnePage::created(visitor, created, said))
 }
 
-/// Sends one test event from this process: nothing is queued, retried or counted.
+/// Sends one test event from this process, with a topic and a body of one's own if these are given:
+/// nothing is queued, retried or counted.
 pub(super) async fn test(
     State(app): State<AppState>,
     Extension(visitor): Extension<Visitor>,
     Path(id): Path<String>,
+    fields: Fields,
 ) -> Result<Response, ErrorPage> {
     let subscription = app.services.registry.get(self::id(&id)?).await?;
-    let sent = test_event::send(&app.endpoints, &subscription, TestEvent::default()).await;
+    let mut wrong = Wrong::default();
+    let event = TestEvent {
+        topic: fields.given("topic").map(str::to_owned),
+        body: body(&fields, &mut wrong),
+    };
+    if let Some(topic) = &event.topic
+        && let Err(error) = Topic::new(topic)
+    {
+        wrong.add("topic", error.to_string());
+    }
+    let new = OnePage { sent: fields, ..OnePage::new(visitor, View::from(&subscription)) };
+    if !wrong.is_empty() {
+        return Ok((StatusCode::BAD_REQUEST, page(&OnePage { wrong, ..new })).into_response());
+    }
+    let sent = test_event::send(&app.endpoints, &subscription, event).await;
     let tested = sent.map_err(|error| ErrorPage::bad_request(Chain(&error).to_string()))?;
-    let new = OnePage::new(visitor, View::from(&subscription));
     Ok(page(&OnePage { tested: Some(tested), ..new }))
+}
+
+/// Asks the endpoint for its consent.
+pub(super) async fn verify(
+    State(app): State<AppState>,
+    Acting(services): Acting,
+    Extension(visitor): Extension<Visitor>,
+    Path(id): Path<String>,
+) -> Result<Response, ErrorPage> {
+    let id = self::id(&id)?;
+    let asked = verification::verify(&app.endpoints, &services.registry, id).await;
+    let asked = asked.map_err(|error| match error {
+        VerificationError::Registry(error) => error.into(),
+        VerificationError::Request(error) => ErrorPage::bad_request(Chain(&error).to_string()),
+    })?;
+    let view = services.registry.view(id).await?;
+    Ok(page(&OnePage { asked: Some(asked), ..OnePage::new(visitor, view) }))
+}
+
+/// The body of a test event; what is no JSON is noted.
+fn body(fields: &Fields, wrong: &mut Wrong) -> Option<Box<RawValue>> {
+    let read = RawValue::from_string(fields.given("body")?.to_owned());
+    read.map_err(|error| wrong.add("body", format!("not JSON: {error}"))).ok()
 }
 
 /// Deletes a subscription, if the box was ticked.
@@ -344,6 +268,6 @@ pub(super) async fn delete(
     Ok(Redirect::to("/subscriptions").into_response())
 }
 
-fn id(text: &str) -> Result<SubscriptionId, ErrorPage> {
+pub(super) fn id(text: &str) -> Result<SubscriptionId, ErrorPage> {
     text.parse().map_err(|_| ErrorPage::not_found("There is no such subscription."))
 }

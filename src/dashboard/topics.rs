@@ -5,16 +5,16 @@ use axum::{Extension, extract::State, response::Response};
 
 use super::{
     cut,
-    fields::Fields,
+    fields::{Fields, Wrong},
     layout::{ErrorPage, Layout, NavItem, Visitor, page},
-    links::{self, link},
+    links::{self, link, query},
     words,
 };
 use crate::{
     history::{TopicView, TopicsView},
     web::AppState,
 };
-use homing_store::TopicPage;
+use homing_store::{TopicOrder, TopicPage};
 
 const PAGE: u32 = 100;
 
@@ -26,8 +26,33 @@ struct ListPage {
     others: Option<TopicView>,
     next: Option<String>,
     unwanted: bool,
+    order: TopicOrder,
+    wrong: Wrong,
     first: String,
     is_first: bool,
+}
+
+impl ListPage {
+    /// The address of the list in another order.
+    fn list(&self, sort: &str) -> String {
+        address(self.unwanted, sort)
+    }
+
+    /// The order of the list by a column, as its heading has it.
+    fn sorted(&self, sort: &str) -> &'static str {
+        if self.order.as_str() != sort {
+            "none"
+        } else if self.order == TopicOrder::Topic {
+            "ascending"
+        } else {
+            "descending"
+        }
+    }
+}
+
+fn address(unwanted: bool, sort: &str) -> String {
+    let filter = unwanted.then_some(("unwanted", "true"));
+    link("/topics", filter.into_iter().chain([("sort", sort)]))
 }
 
 /// Lists the topics of which events came.
@@ -36,13 +61,23 @@ pub(super) async fn list(
     Extension(visitor): Extension<Visitor>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
+    let mut wrong = Wrong::default();
     let after = fields.given("after").map(str::to_owned);
+    let order = fields.get("sort", &mut wrong).unwrap_or_default();
     let (is_first, unwanted) = (after.is_none(), fields.text("unwanted") == "true");
-    let wanted = TopicPage { after, unwanted, limit: PAGE };
+    let wanted = TopicPage { after, order, unwanted, limit: PAGE };
     let TopicsView { topics, next, others } = app.services.topics.page(&wanted).await?;
-    let filter = unwanted.then_some(("unwanted", "true"));
-    let next = next.map(|next| link("/topics", filter.into_iter().chain([("after", &*next)])));
-    let first = link("/topics", filter);
-    let layout = Layout::new("Topics", NavItem::Topics, visitor);
-    Ok(page(&ListPage { layout, topics, others, next, unwanted, first, is_first }))
+    let first = address(unwanted, order.as_str());
+    let next = next.map(|next| format!("{first}&{}", query([("after", next.as_str())])));
+    Ok(page(&ListPage {
+        layout: Layout::new("Topics", NavItem::Topics, visitor),
+        topics,
+        others,
+        next,
+        unwanted,
+        order,
+        wrong,
+        first,
+        is_first,
+    }))
 }

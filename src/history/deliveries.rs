@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BEGINNING, DeliveryTimeline, END, GapView, History, Lookup,
+    BEGINNING, DeliveryTimeline, END, GapView, History, Lookup, looked_through,
     timeline::{self, Timeline},
 };
 use homing_delivery::{circuits, parking::Entry};
@@ -65,10 +65,7 @@ impl History {
         let deliveries: Vec<_> = timelines.collect();
         let mut notes = Vec::new();
         if let Some(next) = listing.next.filter(|_| listing.is_cut) {
-            notes.push(format!(
-                "looked through the deliveries back to {}; older ones follow on the next page",
-                next.started()
-            ));
+            notes.push(looked_through("deliveries", next));
         }
         if records.len() >= usize::try_from(MAX_RECORDS).unwrap_or(usize::MAX) {
             notes.push(format!("of their attempts, only the newest {MAX_RECORDS} are shown"));

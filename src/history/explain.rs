@@ -156,11 +156,20 @@ impl History {
         }
     }
 
-    /// Subscriptions that want `topic`, without a known delivery.
+    /// Subscriptions that want `topic`, without a known delivery: those in memory, or of the store
+    /// where this process does not follow them.
     async fn unsent(&self, topic: &Topic, found: &Found) -> Result<Vec<Unsent>, StoreError> {
         let recipients: BTreeSet<_> =
             found.recipients().flatten().map(|(subscription, _)| subscription).collect();
         let taken = found.taken();
+        let as_unsent = |subscription: &Subscription| Unsent {
+            subscription: subscription.id,
+            url: subscription.spec.url.as_str().to_owned(),
+            why: why_unsent(subscription, taken),
+        };
+        if let Some(known) = self.subscriptions.wanting(topic, &recipients, MAX_UNSENT) {
+            return Ok(known.iter().map(|subscription| as_unsent(subscription)).collect());
+        }
         let mut unsent = Vec::new();
         let mut page = Page { after: None, limit: MAX_PAGE_LIMIT };
         let mut searched = 0_usize;
@@ -170,11 +179,7 @@ impl History {
             let wanting = listing.subscriptions.iter().filter(|subscription| {
                 subscription.spec.wants_topic(topic) && !recipients.contains(&subscription.id)
             });
-            unsent.extend(wanting.map(|subscription| Unsent {
-                subscription: subscription.id,
-                url: subscription.spec.url.as_str().to_owned(),
-                why: why_unsent(subscription, taken),
-            }));
+            unsent.extend(wanting.map(as_unsent));
             page.after = listing.next;
             if page.after.is_none() || unsent.len() >= MAX_UNSENT || searched >= MAX_SUBSCRIPTIONS {
                 unsent.truncate(MAX_UNSENT);

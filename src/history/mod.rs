@@ -28,7 +28,7 @@ pub use self::{
 };
 
 use homing_broker::Broker;
-use homing_delivery::{circuits::CircuitBreakers, parking::Parking};
+use homing_delivery::{circuits::CircuitBreakers, parking::Parking, worker::Latest};
 use homing_domain::{record::RecordId, time::UnixMillis};
 use homing_store::{RecordPage, Store, StoreError};
 
@@ -39,6 +39,7 @@ pub struct History {
     broker: Broker,
     parking: Parking,
     circuits: CircuitBreakers,
+    subscriptions: Latest,
 }
 
 /// The time that figures by the hour are shown for, unless another one is asked for.
@@ -48,11 +49,16 @@ const BEGINNING: UnixMillis = UnixMillis::new(0);
 const END: UnixMillis = UnixMillis::new(i64::MAX);
 
 impl History {
-    /// The history in `store`, and in what is parked.
+    /// The history in `store`, and in what is parked, for the events of `subscriptions`.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, broker: Broker, parking: Parking) -> Self {
+    pub fn new(
+        store: Arc<dyn Store>,
+        broker: Broker,
+        parking: Parking,
+        subscriptions: Latest,
+    ) -> Self {
         let circuits = CircuitBreakers::new(Arc::clone(&store), broker.clone());
-        Self { store, broker, parking, circuits }
+        Self { store, broker, parking, circuits, subscriptions }
     }
 
     /// A page of the attempt log, the newest first.
@@ -67,10 +73,20 @@ impl History {
         let after = page.after.map(RecordId::started);
         let until = after.or(page.filter.until).unwrap_or(END);
         let gaps = self.store.attempt_gaps(since, until).await?;
+        let cut = listing.next.filter(|_| listing.is_cut);
         Ok(PageView {
             attempts: listing.records.iter().map(RecordView::from).collect(),
             next: listing.next,
             gaps: gaps.iter().map(GapView::from).collect(),
+            notes: cut.map(|next| looked_through("attempts", next)).into_iter().collect(),
         })
     }
+}
+
+/// The note of a page that ends because enough was looked at.
+fn looked_through(what: &str, next: RecordId) -> String {
+    format!(
+        "looked through the {what} back to {}; older ones follow on the next page",
+        next.started()
+    )
 }

@@ -314,9 +314,12 @@ fn because(reason: ParkReason) -> &'static str {
             "the schedule ended before its endpoint, which was slow when it came, took it"
         }
         ParkReason::Gone => "the endpoint answered 410 Gone",
-        ParkReason::Cancelled => "its handler cancelled it",
+        ParkReason::Cancelled => "its endpoint aborted it, or its handler cancelled it",
         ParkReason::TooLarge => "it is larger than `worker.max_event_bytes`",
         ParkReason::Unreadable => "it cannot be read",
+        ParkReason::Unverified => {
+            "the endpoint of its subscription has not been verified (`homing subscriptions verify`)"
+        }
         ParkReason::SubscriptionDeleted => "the subscription was deleted",
         ParkReason::RejectedByBroker => "the broker gave up redelivering it",
     }

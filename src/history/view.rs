@@ -193,6 +193,9 @@ pub struct PageView {
     pub next: Option<RecordId>,
     /// Gaps of the log in the time of this page, regardless of filters.
     pub gaps: Vec<GapView>,
+    /// The reasons why something may be missing.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// The explanation of an event.

@@ -52,7 +52,7 @@ pub struct BrokenEndpoint {
     pub error: Option<ErrorView>,
     /// Deliveries parked for it, up to [`MAX_PARKED`].
     pub parked: u32,
-    /// The first subscription that sends to it, and its description; `None`: none does.
+    /// The first subscription that sends to it, and its owner, or description; `None`: none does.
     pub owner: Option<(SubscriptionId, Option<String>)>,
     /// True if other subscriptions send to it as well.
     pub has_more_owners: bool,
@@ -183,7 +183,7 @@ impl BrokenEndpoints {
             since,
             error: errors.into_iter().max_by_key(|error| error.count),
             parked,
-            owner: first.map(|one| (one.id, one.spec.description.clone())),
+            owner: first.map(|one| (one.id, one.spec.shown_owner().map(str::to_owned))),
             has_more_owners: at.next.is_some(),
         });
         Ok(())

@@ -120,7 +120,7 @@ fn with(draft: &Draft, changes: Map<String, Value>) -> Result<Draft, FieldError>
 fn defaults(name: &str) -> Value {
     match name {
         "filters" => Value::Array(Vec::new()),
-        "headers" => Value::Object(Map::new()),
+        "headers" | "labels" => Value::Object(Map::new()),
         "filter_connector" => Value::from(Connector::default().as_str()),
         _ => Value::Null,
     }

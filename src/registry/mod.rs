@@ -8,11 +8,14 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Map, Value};
 
 mod change;
+mod problems;
 mod secrets;
+mod verified;
 mod view;
 mod workfront;
 
-pub use view::{CertificateView, SecretView, TokenView, View};
+pub use problems::{Problems, top_level};
+pub use view::{CertificateView, SecretView, TokenView, VerificationView, View};
 
 use change::KEEP_SECRETS;
 use secrets::{new_secret, rotated};
@@ -208,6 +211,9 @@ impl Registry {
             }
             self.check_policy(&subscription, |field| changes.contains_key(field))?;
             change::keep_expiries(&present.secrets, &mut subscription.spec.secrets);
+            if let Some(verification) = &mut subscription.spec.verification {
+                verification.consent.clone_from(&present.consent);
+            }
             let forms = (&present.draft.workfront, &mut subscription.spec.workfront);
             if let (Some(former), Some(form)) = forms {
                 form.keep_version_time(former, clock::now());

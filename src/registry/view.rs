@@ -16,8 +16,8 @@ use homing_domain::{
     id::SubscriptionId,
     signature::SigningSecret,
     subscription::{
-        AuthToken, Authentication, ClientCertificate, Draft, Subscription, TokenStatus,
-        WorkfrontForm,
+        AuthToken, Authentication, ClientCertificate, Draft, EventFormat, Subscription,
+        SubscriptionSpec, Template, TokenStatus, VerificationMethod, WorkfrontForm,
     },
     text::Word,
     time::UnixMillis,
@@ -64,9 +64,24 @@ pub struct View {
     pub max_concurrency: Option<u32>,
     /// A note for operators.
     pub description: Option<String>,
+    /// Those to ask about it.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// Names and values that operators know it by.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// Workfront's form, if events are sent in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workfront: Option<WorkfrontForm>,
+    /// The form in which events are sent otherwise, if that is not as published.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<EventFormat>,
+    /// The consent of the endpoint, if it is asked for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<VerificationView>,
+    /// The template, if events are sent as messages for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<Template>,
     /// The last instant, since its last change and in the last day, at which an event was parked
     /// because its filters cost too much; RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,6 +139,20 @@ pub struct TokenView {
     pub error: Option<String>,
 }
 
+/// The verification of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Verification)]
+pub struct VerificationView {
+    /// The way in which it is asked.
+    pub method: VerificationMethod,
+    /// The instant at which it consented, RFC 3339; absent: it has not, and nothing is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verified: Option<String>,
+    /// Requests per minute that it allows; absent: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_rate: Option<u32>,
+}
+
 const MASK: &str = "****";
 
 /// A mask that another homing has written.
@@ -158,12 +187,34 @@ impl From<&Subscription> for View {
             deadline: spec.deadline.map(Draft::written_deadline),
             max_concurrency: spec.max_concurrency.map(NonZeroU32::get),
             description: spec.description.clone(),
+            owner: spec.owner.clone(),
+            labels: spec.labels.clone(),
             workfront: spec.workfront.clone(),
+            format: spec.format.other_than_native(),
+            verification: VerificationView::of(spec),
+            template: spec.template.clone(),
             filters_over_budget: None,
             not_called: None,
             created: subscription.created.to_string(),
             updated: subscription.updated.to_string(),
         }
+    }
+}
+
+impl VerificationView {
+    /// Of a subscription that asks for one.
+    pub(crate) fn of(spec: &SubscriptionSpec) -> Option<Self> {
+        let verification = spec.verification.as_ref()?;
+        let consent = verification.consent_of(&spec.url);
+        Some(Self {
+            method: verification.method,
+            verified: consent.map(|consent| consent.at().to_string()),
+            allowed_rate: spec.allowed_rate().map(NonZeroU32::get),
+        })
+    }
+
+    fn not_yet(method: VerificationMethod) -> Self {
+        Self { method, verified: None, allowed_rate: None }
     }
 }
 
@@ -214,7 +265,12 @@ impl View {
             deadline: draft.deadline.clone(),
             max_concurrency: draft.max_concurrency,
             description: draft.description.clone(),
+            owner: draft.owner.clone(),
+            labels: draft.labels.clone(),
             workfront: draft.workfront.clone(),
+            format: draft.format,
+            verification: draft.verification.map(VerificationView::not_yet),
+            template: draft.template.clone(),
             filters_over_budget: None,
             not_called: None,
             created: damaged.created.to_string(),

@@ -88,7 +88,7 @@ impl Caller {
 
 impl Holder {
     /// Its name in the audit.
-    pub(super) fn shown_name(&self) -> String {
+    pub(crate) fn shown_name(&self) -> String {
         self.name.as_ref().map_or_else(|| Actor::CONFIGURED.to_owned(), TokenName::as_actor)
     }
 

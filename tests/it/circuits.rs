@@ -60,7 +60,7 @@ impl Patient {
     }
 }
 
-async fn circuit(installation: &Installation, url: &str) -> Circuit {
+pub(crate) async fn circuit(installation: &Installation, url: &str) -> Circuit {
     let url = url.parse().expect("a URL");
     installation.parts.circuits.get(&url).await.expect("the store answers")
 }

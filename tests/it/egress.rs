@@ -253,6 +253,36 @@ async fn silence_is_charged_to_the_one_that_is_silent() {
     }
 }
 
+/// Goal: a proxy that is overloaded, and silent only when it is asked for a connection, charges no
+/// endpoint; one that is silent about one host alone does. Method: servers that say nothing to
+/// `CONNECT`, or nothing to that for an endpoint, and answer everything else.
+#[tokio::test]
+async fn a_proxy_that_is_silent_only_to_connect_charges_no_endpoint() {
+    let silent = || Reply::status(200).after(Duration::from_secs(60));
+    let overloaded = Receiver::answering(move |request| {
+        if request.method == "CONNECT" { silent() } else { Reply::status(200) }
+    })
+    .await;
+    let picky = Receiver::answering(move |request| {
+        let is_its_own = request.header("host") == Some("127.0.0.1:9");
+        if is_its_own { Reply::status(403) } else { silent() }
+    })
+    .await;
+    let endpoint = Receiver::accepting().await;
+    let through = |proxy: &Receiver| {
+        let proxy = proxy.url("");
+        endpoints(&format!(
+            "{LOCAL}proxy = \"{proxy}\"\ndeadline = \"2s\"\nconnect_deadline = \"1s\""
+        ))
+    };
+    let error = failed(&through(&overloaded), &endpoint.url("/")).await;
+    assert!(matches!(error, RequestError::Proxy(_)), "{error:?}");
+    assert!(error.to_string().contains("does not answer"), "{error}");
+    let answer = sent(&through(&picky), &endpoint.url("/")).await;
+    assert_eq!(answer.outcome, "timed_out connect", "{answer:?}");
+    assert_eq!(endpoint.count(), 0);
+}
+
 /// The kinds of outages.
 #[derive(Clone, Copy, Debug)]
 enum Outage {

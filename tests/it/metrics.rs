@@ -69,10 +69,66 @@ fn the_dashboard_and_the_alerts_ask_for_metrics_that_there_are() {
     }
 }
 
+/// The pages of the dashboard to which Grafana's panels and the alerts lead.
+fn linked() -> BTreeSet<String> {
+    let text = |file: &str| fs::read_to_string(docs().join(file)).expect("it is there");
+    let (panels, rules) = (text("grafana/homing.json"), text("alerts/homing.yml"));
+    let of_panels = panels.split("${homing:raw}").skip(1).filter_map(|rest| rest.split('"').next());
+    let of_rules = rules.split("{{ $externalLabels.homing }}").skip(1);
+    let of_rules = of_rules.filter_map(|rest| rest.split('\'').next());
+    let instances = [
+        ("${__field.labels.outcome}", "refused"),
+        ("${__field.labels.state}", "open"),
+        ("${__field.labels.reason}", "exhausted"),
+        ("{{ $labels.reason }}", "exhausted"),
+        ("${__field.labels.queue}", "homing.v1.held.0"),
+        ("${__from:date:iso}", "2026-11-21T14:35:00.000Z"),
+        ("${__to:date:iso}", "2026-11-21T17:35:00.000Z"),
+    ];
+    let whole = |link: &str| {
+        instances.iter().fold(link.to_owned(), |link, (name, value)| link.replace(name, value))
+    };
+    of_panels.chain(of_rules).map(whole).collect()
+}
+
+/// Goal: no label names a URL, so each panel and each alert leads to the page that does.
+#[tokio::test]
+async fn the_links_of_the_dashboard_and_the_alerts_lead_to_pages() {
+    let site = Site::new(&[60_000], "");
+    let log = fs::File::create(site.log()).expect("a log can be written");
+    let _server = site.start_as(&["run", "--role", "api"], Stdio::null(), log.into());
+    let base = address(site.folder.path()).await;
+    let links = linked();
+    assert!(links.len() > 10, "{links:?}");
+    for link in links {
+        assert!(!link.contains(['$', '{']), "{link} has a variable that the test does not know");
+        let page = get(&base, &link, "").await;
+        assert!(page.contains("<h1>") && page.contains("Skip to the content"), "{link}: {page}");
+        for complaint in ["That did not work", "There is nothing here", "role=\"alert\">`"] {
+            assert!(!page.contains(complaint), "{link}: {page}");
+        }
+        assert!(!page.contains("aria-invalid"), "{link}: a filter is wrong");
+    }
+}
+
 #[test]
 fn the_alerts_fire_when_they_should() {
     succeeds(promtool(&["check", "rules", "homing.yml"]));
     succeeds(promtool(&["test", "rules", "homing.test.yml"]));
+}
+
+/// Goal: an operator whom an alert wakes finds its first step.
+#[test]
+fn the_page_has_a_row_for_each_alert() {
+    let rules = fs::read_to_string(alerts().join("homing.yml")).expect("it is there");
+    let page = fs::read_to_string(docs().join("monitoring.md")).expect("it is there");
+    let alerts: Vec<_> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(alerts.len() > 10, "{alerts:?}");
+    let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| `Homing")).collect();
+    let in_a_row = |alert: &str| rows.iter().any(|row| row.contains(&format!("`{alert}`")));
+    let missing: Vec<_> = alerts.iter().filter(|alert| !in_a_row(alert)).collect();
+    assert!(missing.is_empty(), "docs/monitoring.md has no row for {missing:?}");
 }
 
 #[tokio::test]

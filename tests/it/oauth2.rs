@@ -8,19 +8,26 @@ use homing::{
 };
 use homing_delivery::{endpoint::Endpoints, settings::EndpointSettings};
 use homing_domain::{
+    circuit::StateName,
     clock,
     id::SubscriptionId,
     subscription::{Draft, Subscription},
 };
+use homing_store::Intervention;
 use serde_json::{Value, json};
 
-use crate::support::{
-    broker::Raw,
-    eventually, holds,
-    installation::Installation,
-    oauth_server::OAuthServer,
-    process::Site,
-    receiver::{Receiver, Reply},
+use crate::{
+    circuits::{CIRCUIT, wait_for_state},
+    held::{Endpoint, numbers, publish, set},
+    support::{
+        broker::Raw,
+        egress::{Egress, Kind},
+        eventually, holds,
+        installation::Installation,
+        oauth_server::OAuthServer,
+        process::Site,
+        receiver::{Receiver, Reply},
+    },
 };
 
 fn subscription(url: &str, authentication: &Value) -> Subscription {
@@ -70,6 +77,25 @@ async fn a_client_gets_a_token_by_header_or_body_and_a_wrong_one_is_named() {
         let wrong = subscription(&server.url("/hook"), &wrong);
         let error = sent(&endpoints, &wrong).await.expect_err("there is no token");
         assert!(error.contains(expected) && error.contains("check `"), "{error}");
+    }
+}
+
+/// Goal: tokens are fetched through the proxy, too, and where it fails, that is said of the proxy.
+#[tokio::test]
+async fn a_token_is_fetched_through_a_proxy() {
+    let server = OAuthServer::start(300).await;
+    for kind in [Kind::Tinyproxy, Kind::Microsocks] {
+        let proxy = Egress::start(kind, false, "").await;
+        let through = endpoints(&format!("proxy = \"{}\"", proxy.url("")));
+        let one = subscription(&server.url("/hook"), &server.credentials("by-header"));
+        assert_eq!(sent(&through, &one).await.as_deref(), Ok("accepted 200"), "{kind:?}");
+        let host = server.url("").replace("http://", "");
+        assert!(proxy.was_asked_for(&host), "{host}: {}", proxy.log());
+
+        proxy.kill_9();
+        let other = subscription(&server.url("/hook"), &server.credentials("by-body"));
+        let error = sent(&through, &other).await.expect_err("there is no token");
+        assert!(error.contains("no OAuth 2.0 token") && error.contains("the proxy"), "{error}");
     }
 }
 
@@ -303,5 +329,53 @@ async fn a_store_that_is_away_stops_no_delivery_with_a_token() {
     drop(lock);
     assert!(server.token_requests().len() >= 2, "it was renewed without the store");
     assert!(server.hooks().iter().all(|hook| hook.status == 200));
+    running.stop().await;
+}
+
+/// Goal: what is held for an endpoint that is down stays held while homing has no token for it, or
+/// probes would take all of it out of its queue, one after the other, as fast as they can.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_token_probes_leave_what_is_held() {
+    const HELD: u32 = 60;
+    let settings = CIRCUIT.replace("\"1s\"", "\"1h\"");
+    let installation = Installation::with(&[60_000], &settings).await;
+    let endpoint = Endpoint::answering(503).await;
+    let url = endpoint.receiver.url("/hook");
+    let id = installation.subscribe_all(&url).await;
+    let running = installation.start();
+    publish(&installation, &numbers(1_000..1_024)).await;
+    wait_for_state(&installation, &url, StateName::Open).await;
+    let held = numbers(0..HELD);
+    publish(&installation, &held).await;
+    installation.wait_for_depth(&installation.names().primary(), 0).await;
+    let queue = installation.names().held(0);
+    let depth = async || installation.publisher.depth(&queue).await;
+    eventually(async || holds(depth().await >= HELD, "not all are held")).await;
+
+    // It answers 503 as well.
+    let credentials = json!({"oauth2": {
+        "token_url": endpoint.receiver.url("/token"), "client_id": "c", "client_secret": "s",
+    }});
+    let change = |authentication: Value| {
+        json!({"authentication": authentication}).as_object().cloned().expect("an object")
+    };
+    let registry = &installation.parts.registry;
+    registry.update(id, change(credentials)).await.expect("it can be changed");
+    let before = depth().await;
+    eventually(async || {
+        // The worker may not know of the change at the first one.
+        set(&installation, &url, Intervention::Probe).await;
+        holds(endpoint.receiver.count_at("/token") > 0, "no token is asked for")
+    })
+    .await;
+    // Time for many probes, if nothing kept them apart.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let taken = before.saturating_sub(depth().await);
+    assert!(taken <= 3, "{taken} of {before} were taken out of the queue");
+
+    registry.update(id, change(Value::Null)).await.expect("it can be changed");
+    endpoint.now_answers(200);
+    set(&installation, &url, Intervention::Enable).await;
+    endpoint.wait_for(&held).await;
     running.stop().await;
 }

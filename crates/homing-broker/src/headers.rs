@@ -2,6 +2,7 @@
 //! without what would make the broker act.
 
 use lapin::types::{AMQPValue, FieldTable, ShortString};
+use serde_json::Value;
 
 use super::frame;
 use homing_domain::time::UnixMillis;
@@ -47,6 +48,27 @@ impl Headers<'_> {
     pub(super) fn texts(&self, name: &str, max: usize) -> Option<Vec<Option<String>>> {
         let AMQPValue::FieldArray(values) = self.get(name)? else { return None };
         Some(values.as_slice().iter().take(max).map(text).collect())
+    }
+
+    /// The value of an attribute of a CloudEvent: a text, a number, a flag or an instant in RFC
+    /// 3339; `None`: it is none of these, or empty.
+    ///
+    /// Source: CloudEvents 1.0.2, *Specification*, 3, type system.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the library's enum: others are no attributes"
+    )]
+    pub(super) fn attribute(&self, name: &str) -> Option<Value> {
+        let value = self.get(name)?;
+        let found = match value {
+            AMQPValue::Boolean(flag) => Value::from(*flag),
+            AMQPValue::Timestamp(seconds) => {
+                let ms = i64::try_from(*seconds).ok()?.checked_mul(1_000)?;
+                Value::from(UnixMillis::new(ms).to_string())
+            }
+            _ => text(value).map(Value::from).or_else(|| integer(value).map(Value::from))?,
+        };
+        Some(found).filter(|found| found != "")
     }
 
     /// A whole number of any width, or its decimal digits.

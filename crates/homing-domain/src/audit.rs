@@ -137,7 +137,7 @@ words! {
         Disabled = "disabled",
         /// A probe was made due.
         Probed = "probed",
-        /// It is not read any more.
+        /// A source is not read any more; nothing is sent to an endpoint for a while.
         Paused = "paused",
         /// It is read again.
         Resumed = "resumed",

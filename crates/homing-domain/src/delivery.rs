@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     attempt::AttemptNumber,
+    cloud_event::Attributes,
     error_group::ErrorId,
     event::Event,
     id::{DeliveryId, EventId, SubscriptionId},
@@ -26,6 +27,8 @@ pub struct Delivery {
     pub progress: Progress,
     /// The trace context that is sent to its endpoint.
     pub trace: Option<TraceContext>,
+    /// The attributes of an event that was published as a CloudEvent in binary mode.
+    pub cloud_event: Option<Arc<Attributes>>,
     /// Of event, subscription and version.
     id: DeliveryId,
 }
@@ -35,13 +38,19 @@ impl Delivery {
     #[must_use]
     pub fn new(event: Arc<Event>, subscription: SubscriptionId, progress: Progress) -> Self {
         let id = progress.delivery_id(&event.id, subscription);
-        Self { event, subscription, progress, trace: None, id }
+        Self { event, subscription, progress, trace: None, cloud_event: None, id }
     }
 
     /// The same with this trace context, or none.
     #[must_use]
     pub fn with_trace(self, trace: Option<TraceContext>) -> Self {
         Self { trace, ..self }
+    }
+
+    /// The same with these attributes of its event, or none.
+    #[must_use]
+    pub fn with_cloud_event(self, cloud_event: Option<Arc<Attributes>>) -> Self {
+        Self { cloud_event, ..self }
     }
 
     /// Sent as `webhook-id`.

@@ -6,12 +6,13 @@
 //! - an [`event`] has a [`topic`] and an id; a [`subscription`] selects events by topic and
 //!   [`filter`] (a condition on the body, which is read as [`json`]);
 //! - event × subscription = a [`delivery`], which makes one [`attempt`] after another;
-//! - an attempt has an [`outcome`] (what the endpoint did), and the [`verdict`] is the decision
-//!   about it, by the [`schedule`];
+//! - an attempt has an [`outcome`] (what the endpoint did), perhaps a [`delivery_control`] (its instruction),
+//!   and the [`verdict`] is the decision about it, by the [`schedule`];
 //! - a [`record`] is what the attempt log keeps of it, a [`payload`] what it sent and
 //!   received, and an [`error_group`] counts those that failed for the same reason;
 //! - outcomes add up to a [`tally`], and the [`circuit`] of a URL holds deliveries to an endpoint
 //!   that keeps failing;
+//! - a [`cloud_event`] is a form in which an event may be sent, beside its own;
 //! - a [`signature`] lets the receiver verify the sender; an [`encryption_key`] protects its
 //!   secret.
 //!
@@ -27,7 +28,9 @@ pub mod attempt;
 pub mod audit;
 pub mod circuit;
 pub mod clock;
+pub mod cloud_event;
 pub mod delivery;
+pub mod delivery_control;
 pub mod delivery_state;
 pub mod encryption_key;
 pub mod error_group;

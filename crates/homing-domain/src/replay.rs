@@ -1,7 +1,7 @@
 //! Replays of the archive: events of a window that are sent again, to subscriptions that had them
 //! or to new ones.
 
-use std::{num::NonZeroU32, str::FromStr};
+use std::{collections::BTreeSet, num::NonZeroU32, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
@@ -82,7 +82,7 @@ impl ReplaySelection {
     ///
     /// [`FieldError`]: a window without an instant or beyond `now`, or fields that contradict each
     /// other.
-    pub fn checked(self, now: UnixMillis) -> Result<Self, FieldError> {
+    pub fn checked(mut self, now: UnixMillis) -> Result<Self, FieldError> {
         const SECOND: i64 = 1_000;
         let down = |at: i64| at.saturating_sub(at.rem_euclid(SECOND));
         let since = down(self.since_ms.get());
@@ -97,6 +97,9 @@ impl ReplaySelection {
         if until > now.get().saturating_add(SECOND) {
             return wrong("until", "in the future; only what is archived can be sent again");
         }
+        // One that is named twice counts once.
+        let mut named = BTreeSet::new();
+        self.subscriptions.retain(|id| named.insert(*id));
         if self.subscriptions.len() > MAX_CHOSEN {
             return wrong("subscriptions", "more than 64; choose none for all that match");
         }
@@ -277,6 +280,15 @@ mod tests {
         ] {
             assert!(checked(&wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_subscription_that_is_named_twice_is_chosen_once() {
+        let (one, other) = (Uuid::nil(), Uuid::max());
+        let twice = checked(&json!({"subscriptions": [one, other, one], "unfiltered": true}));
+        let expected = [one, other].map(SubscriptionId::new);
+        assert_eq!(twice.expect("a selection").subscriptions, expected);
+        assert!(checked(&json!({"subscriptions": vec![one; MAX_CHOSEN + 1]})).is_ok());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    delivery_control::DeliveryControl,
     outcome::Outcome,
     schedule::{Next, Schedule, Step},
 };
@@ -51,13 +52,16 @@ pub enum ParkReason {
     EndpointSlow,
     /// The endpoint answered 410.
     Gone,
-    /// The handler cancelled it: it would never succeed. Webhooks are never cancelled.
+    /// Its handler, or its endpoint (`webhook-delivery: abort-message`), cancelled it: it would never
+    /// succeed.
     Cancelled,
     /// Larger than `worker.max_event_bytes`.
     TooLarge,
     /// Not an event (no topic, unreadable properties), or one that the filters or the form of the
     /// subscription cannot be applied to.
     Unreadable,
+    /// The endpoint of the subscription has not consented to be called.
+    Unverified,
     /// The subscription was deleted.
     SubscriptionDeleted,
     /// The broker gave up redelivering it (`x-delivery-limit`).
@@ -66,7 +70,7 @@ pub enum ParkReason {
 
 impl ParkReason {
     /// All of them, in the order in which the documentation lists them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Exhausted,
         Self::CircuitOpen,
         Self::Frozen,
@@ -75,6 +79,7 @@ impl ParkReason {
         Self::Cancelled,
         Self::TooLarge,
         Self::Unreadable,
+        Self::Unverified,
         Self::SubscriptionDeleted,
         Self::RejectedByBroker,
     ];
@@ -91,6 +96,7 @@ impl ParkReason {
             Self::Cancelled => "cancelled",
             Self::TooLarge => "too_large",
             Self::Unreadable => "unreadable",
+            Self::Unverified => "unverified",
             Self::SubscriptionDeleted => "subscription_deleted",
             Self::RejectedByBroker => "rejected_by_broker",
         }
@@ -120,6 +126,18 @@ impl FromStr for ParkReason {
 }
 
 impl Verdict {
+    /// The same, as the endpoint wants it: a delivery that it aborts is not tried again.
+    #[must_use]
+    pub fn controlled(self, control: Option<DeliveryControl>) -> Self {
+        match (self, control) {
+            (
+                Self::Wait { .. } | Self::Park(ParkReason::Exhausted),
+                Some(DeliveryControl::AbortMessage),
+            ) => Self::Park(ParkReason::Cancelled),
+            (verdict, Some(_) | None) => verdict,
+        }
+    }
+
     /// The time until the next attempt; `None`: there is none.
     #[must_use]
     pub fn wait(&self) -> Option<Duration> {
@@ -214,6 +232,22 @@ mod tests {
                 verdict(&outcome, Step::new(2), &schedule),
                 Verdict::Park(ParkReason::Exhausted)
             );
+        }
+    }
+
+    #[test]
+    fn an_endpoint_aborts_what_would_be_tried_again() {
+        let abort = Some(DeliveryControl::AbortMessage);
+        let (first, last) = (Step::START, Step::new(1));
+        let refused = refused(503, Some(5));
+        for step in [first, last] {
+            let verdict = verdict(&refused, step, &seconds(&[1]));
+            assert_eq!(verdict.controlled(abort), Verdict::Park(ParkReason::Cancelled));
+            assert_eq!(verdict.controlled(Some(DeliveryControl::Disable)), verdict);
+            assert_eq!(verdict.controlled(None), verdict);
+        }
+        for verdict in [Verdict::Done, Verdict::Park(ParkReason::Gone)] {
+            assert_eq!(verdict.controlled(abort), verdict);
         }
     }
 

@@ -250,7 +250,7 @@ impl<B: Backend> ActivityStore for SqlStore<B> {
     ) -> Result<(), StoreError> {
         let written = async {
             let id = report.id.to_string();
-            let mut transaction = self.begin().await?;
+            let mut transaction = self.begin_relaxed().await?;
             let worker = sql(REPORT_WORKER)
                 .bind(&id)
                 .bind(&report.host)
@@ -282,7 +282,7 @@ impl<B: Backend> ActivityStore for SqlStore<B> {
 
     async fn report_costly(&self, filters: &[CostlyFilters]) -> Result<(), StoreError> {
         let written = async {
-            let mut transaction = self.begin().await?;
+            let mut transaction = self.begin_relaxed().await?;
             // In the same order, as above.
             let mut filters = filters.to_vec();
             filters.sort_unstable_by_key(|one| one.subscription);
@@ -341,7 +341,7 @@ impl<B: Backend> ActivityStore for SqlStore<B> {
 
     async fn prune_activity(&self, before: UnixMillis, now: UnixMillis) -> Result<(), StoreError> {
         let pruned = async {
-            let mut transaction = self.begin().await?;
+            let mut transaction = self.begin_relaxed().await?;
             for (prune, bound) in [
                 (B::DIALECT.prune_minutes, before),
                 (B::DIALECT.prune_workers, before),

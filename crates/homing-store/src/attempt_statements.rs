@@ -34,6 +34,12 @@ pub(super) const LAST: [u8; 16] = [0xff; 16];
 
 const FAILED: &str = "attempts_that_failed";
 
+/// Rows that a page looks at, at most, where a filter has no index.
+pub(super) const LOOKED_AT: usize = 10_000;
+/// The same in a search for one delivery by its id alone, which takes about a second, and where the
+/// index alone is looked at.
+pub(super) const LOOKED_AT_AT_MOST: usize = 500_000;
+
 /// Replaces what changes while a wait lasts, in rows that exist; `records` has at least one.
 pub(super) fn update_waits<DB: SqlDatabase>(records: &[&Record]) -> Statement<DB> {
     let mut update = sql("\
@@ -137,15 +143,11 @@ pub(super) fn forget<DB: SqlDatabase>(ids: &[RecordId]) -> Statement<DB> {
 }
 
 /// The index that leads to the fewest rows, or returns them in the order of the page. There is none
-/// for deliveries, whose ids are random: it would cost as much as all the others together, and a
-/// scan of a million rows takes a second or two.
+/// for deliveries, whose ids are random: it would cost as much as all the others together.
 fn index(filter: &RecordFilter) -> Option<&'static str> {
-    let classes = filter.classes.as_ref().map(Classes::as_slice);
-    let failed = classes.is_some_and(|classes| !classes.contains(&Class::Accepted))
-        || filter.status.is_some_and(|status| !status.has_success());
     if filter.event.is_some() {
         Some("attempts_by_event")
-    } else if failed {
+    } else if is_of_failed(filter) {
         Some(FAILED)
     } else if filter.subscription.is_some() {
         Some("attempts_by_subscription")
@@ -156,36 +158,45 @@ fn index(filter: &RecordFilter) -> Option<&'static str> {
     }
 }
 
+fn is_of_failed(filter: &RecordFilter) -> bool {
+    let classes = filter.classes.as_ref().map(Classes::as_slice);
+    classes.is_some_and(|classes| !classes.contains(&Class::Accepted))
+        || filter.status.is_some_and(|status| !status.has_success())
+}
+
+/// Rows that a page with this filter looks at, at most; `None`: all along its index match, or they are
+/// few.
+pub(super) fn looked_at(filter: &RecordFilter) -> Option<usize> {
+    let RecordFilter { event, delivery, subscription, url, classes, status, .. } = filter;
+    let is_answer = classes.is_some() || status.is_some();
+    if event.is_some() {
+        None
+    } else if delivery.is_some() || is_of_failed(filter) && subscription.is_none() && url.is_none()
+    {
+        // Whether an attempt failed, and how, is in the index of those that failed.
+        Some(LOOKED_AT_AT_MOST)
+    } else if is_answer || subscription.is_some() && url.is_some() {
+        Some(LOOKED_AT)
+    } else {
+        None
+    }
+}
+
 /// The record with this id.
 pub(super) fn by_id<DB: SqlDatabase>(id: RecordId) -> Statement<DB> {
     sql(format!("SELECT {COLUMNS} FROM attempts WHERE id = $1")).bind(bytes(id.uuid()))
 }
 
-/// The records of `page`, at most `limit`, read by way of the index after `indexed_by`.
+/// The records of `page`, at most `limit`, and none older than `oldest`, read by way of the index
+/// after `indexed_by`.
 pub(super) fn select<DB: SqlDatabase>(
     page: &RecordPage,
     limit: u32,
+    oldest: Option<RecordId>,
     indexed_by: Option<&str>,
 ) -> Statement<DB> {
     let filter = &page.filter;
-    let index = index(filter);
-    let mut select = sql(format!("SELECT {COLUMNS} FROM attempts"));
-    if let (Some(indexed_by), Some(index)) = (indexed_by, index) {
-        select = select.push(indexed_by).push(index);
-    }
-    let (from, below) = filter.bounds(page.after);
-    let below = below.map_or_else(|| LAST.to_vec(), |id| bytes(id.uuid()));
-    select = select.push(" WHERE id < ").push_bind(below);
-    if let Some(from) = from {
-        select = select.push(" AND id >= ").push_bind(bytes(from.uuid()));
-    }
-    if index == Some(FAILED) {
-        // Exactly the condition of the index, or the database does not use it.
-        select = select.push(" AND class <> 'accepted'");
-    }
-    if let Some(event) = &filter.event {
-        select = select.push(" AND event = ").push_bind(event);
-    }
+    let mut select = along(page, COLUMNS, oldest, indexed_by);
     if let Some(delivery) = filter.delivery {
         select = select.push(" AND delivery = ").push_bind(bytes(delivery.uuid()));
     }
@@ -208,4 +219,47 @@ pub(super) fn select<DB: SqlDatabase>(
         select = select.push(" AND status <= ").push_bind(i64::from(last));
     }
     select.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(limit))
+}
+
+/// The last row that `page` looks at, of `most`; none if its index ends before.
+pub(super) fn end<DB: SqlDatabase>(
+    page: &RecordPage,
+    most: usize,
+    indexed_by: Option<&str>,
+) -> Statement<DB> {
+    let offset = most.saturating_sub(1);
+    along(page, "id", None, indexed_by).push(&format!(" ORDER BY id DESC LIMIT 1 OFFSET {offset}"))
+}
+
+/// The rows along the index of a page, down to `oldest`.
+fn along<DB: SqlDatabase>(
+    page: &RecordPage,
+    columns: &str,
+    oldest: Option<RecordId>,
+    indexed_by: Option<&str>,
+) -> Statement<DB> {
+    let filter = &page.filter;
+    let index = index(filter);
+    let mut select = sql(format!("SELECT {columns} FROM attempts"));
+    if let (Some(indexed_by), Some(index)) = (indexed_by, index) {
+        select = select.push(indexed_by).push(index);
+    }
+    let (from, below) = filter.bounds(page.after);
+    let below = below.map_or_else(|| LAST.to_vec(), |id| bytes(id.uuid()));
+    select = select.push(" WHERE id < ").push_bind(below);
+    if let Some(from) = from.max(oldest) {
+        select = select.push(" AND id >= ").push_bind(bytes(from.uuid()));
+    }
+    if index == Some(FAILED) {
+        // Exactly the condition of the index, or the database does not use it.
+        select.push(" AND class <> 'accepted'")
+    } else if let Some(event) = &filter.event {
+        select.push(" AND event = ").push_bind(event)
+    } else if let Some(subscription) = filter.subscription {
+        select.push(" AND subscription = ").push_bind(bytes(subscription.uuid()))
+    } else if let Some(url) = &filter.url {
+        select.push(" AND url = ").push_bind(url)
+    } else {
+        select
+    }
 }

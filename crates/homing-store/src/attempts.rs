@@ -22,13 +22,13 @@ use serde::{Deserialize, Deserializer};
 
 use super::{
     MAX_PAGE_LIMIT, StoreError,
+    attempt_marks::{end_waits, mark_last},
     attempt_row::{self, AttemptRow, GapRow, bytes},
     attempt_statements::{
-        ADD_GAP, GAPS, HAS_ENDED, LAST, NEWEST, OLDEST, PAIRS_AT_ONCE, PRUNE, PRUNE_GAPS, ROWS,
-        ROWS_AT_ONCE, by_id, forget, mark, select, supersede_events, update_waits,
+        ADD_GAP, GAPS, LAST, NEWEST, OLDEST, PRUNE, PRUNE_GAPS, ROWS, by_id, end, looked_at, select,
     },
     backend::{Backend, SqlStore},
-    statement::{SqlDatabase, Tx, sql},
+    statement::sql,
 };
 use homing_domain::{
     id::{DeliveryId, SubscriptionId},
@@ -103,6 +103,8 @@ pub struct RecordListing {
     pub records: Vec<Record>,
     /// Goes into [`RecordPage::after`] for the next page; `None`: this is the last one.
     pub next: Option<RecordId>,
+    /// True if the page ends because enough was looked at, not because it is full.
+    pub is_cut: bool,
 }
 
 /// The length of the log.
@@ -158,8 +160,9 @@ pub trait AttemptLog {
         gap: Option<&Gap>,
     ) -> Result<u64, StoreError>;
 
-    /// One page of the attempt log. Records that are there while all pages are read come exactly
-    /// once; one that began early and was written late may be missed.
+    /// One page of the attempt log; of a filter that has no index, what is found in a bounded number
+    /// of records. Records that are there while all pages are read come exactly once; one that began
+    /// early and was written late may be missed.
     ///
     /// # Errors
     ///
@@ -216,14 +219,26 @@ impl<B: Backend> AttemptLog for SqlStore<B> {
     async fn attempts(&self, page: &RecordPage) -> Result<RecordListing, StoreError> {
         let read = async {
             let limit = page.limit.clamp(1, MAX_PAGE_LIMIT);
-            let rows = select(page, limit.saturating_add(1), B::DIALECT.indexed_by);
+            let indexed_by = B::DIALECT.indexed_by;
+            let stopped = match looked_at(&page.filter) {
+                Some(most) => self.optional(end(page, most, indexed_by)).await?,
+                None => None,
+            };
+            let stopped =
+                stopped.map(|(id,): (Vec<u8>,)| attempt_row::record_id(&id)).transpose()?;
+            let rows = select(page, limit.saturating_add(1), stopped, indexed_by);
             let rows: Vec<AttemptRow> = self.all(rows).await?;
             let on_page = usize::try_from(limit).unwrap_or(usize::MAX);
             let more = rows.len() > on_page;
-            let records = rows.into_iter().take(on_page).map(AttemptRow::build);
-            let records = records.collect::<sqlx::Result<Vec<_>>>()?;
-            let last = records.last().map(|record| record.id);
-            Ok(RecordListing { records, next: last.filter(|_| more) })
+            let records: sqlx::Result<Vec<_>> =
+                rows.into_iter().take(on_page).map(AttemptRow::build).collect();
+            let records = records?;
+            let last = records.last().map(|record| record.id).filter(|_| more);
+            Ok(RecordListing {
+                records,
+                next: last.or(stopped),
+                is_cut: !more && stopped.is_some(),
+            })
         };
         self.ask("reading the attempt log", read).await
     }
@@ -273,7 +288,7 @@ impl<B: Backend> AttemptLog for SqlStore<B> {
 
 impl<B: Backend> SqlStore<B> {
     async fn record(&self, records: &[Record], gap: Option<&Gap>) -> sqlx::Result<u64> {
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin_relaxed().await?;
         let ended: BTreeSet<_> = records.iter().flat_map(Record::ended).collect();
         // Of several records of a wait, the last one is true.
         let by_id = records.iter().map(|record| (record.id, record));
@@ -318,7 +333,7 @@ impl<B: Backend> SqlStore<B> {
     /// Deletes the oldest first by either bound: records that are too old and records that are too
     /// many are both a beginning of the log.
     async fn prune_log(&self, before: UnixMillis, max_rows: u64) -> sqlx::Result<Pruned> {
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin_relaxed().await?;
         let (rows,): (i64,) = sql(B::DIALECT.lock_attempts).one(&mut transaction).await?;
         let excess = rows.unsigned_abs().saturating_sub(max_rows).min(RECORDS_AT_ONCE.into());
         let old = bytes(RecordId::floor(before).uuid());
@@ -342,52 +357,4 @@ impl<B: Backend> SqlStore<B> {
         transaction.commit().await?;
         Ok(Pruned { records: deleted, more: deleted >= RECORDS_AT_ONCE.into() })
     }
-}
-
-/// Updates the records of waits that are in the log, and deletes those of waits that have ended:
-/// those in `ended`, and those among the added ones that came late. Returns the number of deleted
-/// ones.
-async fn end_waits<DB: SqlDatabase>(
-    transaction: &mut Tx<DB>,
-    (added, known): (&[&Record], &[&Record]),
-    ended: BTreeSet<RecordId>,
-) -> sqlx::Result<u64> {
-    for chunk in waits(known).chunks(ROWS_AT_ONCE) {
-        update_waits(chunk).execute(transaction).await?;
-    }
-    let mut deleted = 0_u64;
-    for chunk in Vec::from_iter(ended).chunks(ROWS_AT_ONCE) {
-        deleted = deleted.saturating_add(forget(chunk).execute(transaction).await?);
-    }
-    let new: Vec<_> = waits(added).iter().map(|record| record.id).collect();
-    for chunk in new.chunks(ROWS_AT_ONCE) {
-        let over = forget(chunk).push(HAS_ENDED);
-        deleted = deleted.saturating_add(over.execute(transaction).await?);
-    }
-    Ok(deleted)
-}
-
-fn waits<'a>(records: &[&'a Record]) -> Vec<&'a Record> {
-    records.iter().copied().filter(|record| record.is_wait()).collect()
-}
-
-/// Marks one record of each delivery of `records` as the last.
-async fn mark_last<DB: SqlDatabase>(
-    transaction: &mut Tx<DB>,
-    records: &[&Record],
-    indexed_by: Option<&str>,
-) -> sqlx::Result<()> {
-    for chunk in records.chunks(PAIRS_AT_ONCE) {
-        mark(chunk, indexed_by, false).execute(transaction).await?;
-    }
-    // What is added has the mark; a wait that is seen again may get it back.
-    for chunk in waits(records).chunks(PAIRS_AT_ONCE) {
-        mark(chunk, indexed_by, true).execute(transaction).await?;
-    }
-    let may_replace = |record: &&&Record| record.replays > 0 || record.recipient.is_none();
-    let replacing: Vec<_> = records.iter().filter(may_replace).copied().collect();
-    for chunk in replacing.chunks(PAIRS_AT_ONCE) {
-        supersede_events(chunk, indexed_by).execute(transaction).await?;
-    }
-    Ok(())
 }

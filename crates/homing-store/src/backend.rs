@@ -1,9 +1,11 @@
 //! One store over two databases: [`SqlStore`] runs every statement, a [`Backend`] knows the rest.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::{TryFutureExt, future::BoxFuture};
+use parking_lot::Mutex;
 use sqlx::Pool;
+use tokio::time::Instant;
 
 use super::{
     StoreError,
@@ -80,6 +82,9 @@ pub(super) struct Dialect {
     pub(super) now_ms: &'static str,
     /// Begins a transaction that writes.
     pub(super) begin_write: &'static str,
+    /// The same, but its commit does not wait for the disk: what it wrote survives the end of the
+    /// process, not that of the machine.
+    pub(super) begin_relaxed: &'static str,
     /// Begins a transaction that sees one instant, however many statements follow.
     pub(super) begin_snapshot: &'static str,
     /// Locks out every other writer of subscriptions, where `begin_write` does not.
@@ -126,12 +131,15 @@ pub(super) struct SqlStore<B> {
     /// The one whose changes are made over this handle.
     pub(super) actor: Arc<Actor>,
     pub(super) backend: Arc<B>,
+    /// The time of the last [relaxed](Self::begin_relaxed) transaction that waited for the disk.
+    synced: Arc<Mutex<Option<Instant>>>,
 }
 
 impl<B: Backend> SqlStore<B> {
     /// A handle whose changes are made by homing itself.
     pub(super) fn new(keyring: Keyring, quotas: Quotas, backend: B) -> Self {
-        Self { keyring, quotas, actor: Arc::default(), backend: Arc::new(backend) }
+        let (actor, synced) = (Arc::default(), Arc::default());
+        Self { keyring, quotas, actor, backend: Arc::new(backend), synced }
     }
 
     /// A handle to the same store for the changes of `actor`.
@@ -141,6 +149,7 @@ impl<B: Backend> SqlStore<B> {
             quotas: self.quotas,
             actor: Arc::new(actor.clone()),
             backend: Arc::clone(&self.backend),
+            synced: Arc::clone(&self.synced),
         }
     }
 
@@ -168,6 +177,26 @@ impl<B: Backend> SqlStore<B> {
     /// A transaction that writes.
     pub(super) async fn begin(&self) -> sqlx::Result<Tx<B::Database>> {
         self.backend.writer().begin_with(B::DIALECT.begin_write).await
+    }
+
+    /// A transaction that writes what follows the deliveries: the attempt log, figures, the progress
+    /// of a replay. If the machine fails, what was written since the last wait may be missing. A commit that waits
+    /// for the disk holds up a broker that writes to the same one, and so deliveries: only one a
+    /// second does.
+    pub(super) async fn begin_relaxed(&self) -> sqlx::Result<Tx<B::Database>> {
+        const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+        let now = Instant::now();
+        let is_due = {
+            let mut synced = self.synced.lock();
+            synced.take_if(|synced| now.duration_since(*synced) >= SYNC_INTERVAL);
+            let is_due = synced.is_none();
+            synced.get_or_insert(now);
+            is_due
+        };
+        if is_due {
+            return self.begin().await;
+        }
+        self.backend.writer().begin_with(B::DIALECT.begin_relaxed).await
     }
 
     /// A transaction that no other writer of subscriptions runs beside.

@@ -5,7 +5,7 @@ use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
 use super::{
     circuits::{CircuitListing, CircuitOrder, CircuitPage},
     error::{CorruptCircuit, Readable},
-    row::{Flaw, json, parsed, undecodable},
+    flaw::{Flaw, json, parsed, undecodable},
 };
 use homing_domain::{
     circuit::{Circuit, CircuitState, LastOutcome, Reason, StateName, Window},

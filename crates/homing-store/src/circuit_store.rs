@@ -103,7 +103,9 @@ impl<B: Backend> SqlStore<B> {
         let turned = turned.map_err(sqlx::Error::decode)?;
         if let Some(action) = intervention.action().filter(|_| has_changed) {
             let change = Change::new(ObjectKind::Endpoint, url.as_str(), action);
-            let change = change.with(audit::circuit(&turned));
+            let mut difference = audit::circuit(&turned);
+            difference.extend(intervention.facts());
+            let change = change.with(difference);
             self.note(&mut transaction, &change).await?;
         }
         transaction.commit().await?;

@@ -2,10 +2,12 @@
 
 use std::str::FromStr;
 
+use serde_json::{Map, Value};
+
 use super::{MAX_PAGE_LIMIT, error::CorruptCircuit};
 use homing_domain::{
     audit::Action,
-    circuit::{Circuit, CircuitTransition, Reason, StateName, Turn},
+    circuit::{Circuit, CircuitState, CircuitTransition, Reason, StateName, Turn},
     time::UnixMillis,
     url::EndpointUrl,
 };
@@ -157,8 +159,22 @@ pub enum Intervention {
     Disable,
     /// By an operator: a probe is made now, if the circuit is open.
     Probe,
+    /// By an operator: no attempts are made until this instant, and then a probe; only of a circuit
+    /// that is closed.
+    Pause(UnixMillis),
+    /// By an operator: a change of state is taken back, unless there was another one since.
+    Restore {
+        /// The start of the state that the change made.
+        changed: UnixMillis,
+        /// The state before.
+        state: CircuitState,
+        /// The reason for that.
+        reason: Reason,
+    },
     /// By the endpoint's answer 410.
     Gone,
+    /// By the endpoint's answer with `webhook-delivery: disable`.
+    DisableByEndpoint,
 }
 
 impl Intervention {
@@ -168,8 +184,26 @@ impl Intervention {
             Self::Enable => Some(Action::Enabled),
             Self::Disable => Some(Action::Disabled),
             Self::Probe => Some(Action::Probed),
-            Self::Gone => None,
+            Self::Pause(_) => Some(Action::Paused),
+            Self::Restore { state, .. } => Some(match state.name() {
+                StateName::Closed => Action::Enabled,
+                StateName::Open => Action::Paused,
+                StateName::Frozen => Action::Disabled,
+            }),
+            Self::Gone | Self::DisableByEndpoint => None,
         }
+    }
+
+    /// Facts for the record of the change, beside the difference of states.
+    pub(super) fn facts(self) -> Map<String, Value> {
+        let fact = match self {
+            Self::Pause(until) => Some(("until", Value::from(until.to_string()))),
+            Self::Restore { .. } => Some(("undone", Value::Bool(true))),
+            Self::Enable | Self::Disable | Self::Probe | Self::Gone | Self::DisableByEndpoint => {
+                None
+            }
+        };
+        fact.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// Applies the change to a circuit, or to a new one where there is none.
@@ -179,7 +213,12 @@ impl Intervention {
             Self::Enable => circuit.enable(now),
             Self::Disable => circuit.disable(now),
             Self::Probe => circuit.probe_now(now),
+            Self::Pause(until) => circuit.pause(until, now),
+            Self::Restore { changed, state, reason } => {
+                circuit.restore(changed, state, reason, now)
+            }
             Self::Gone => circuit.gone(now),
+            Self::DisableByEndpoint => circuit.disable_by_endpoint(now),
         }
     }
 }

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
+    flaw::{Flaw, checked, json},
     keyring::{Keyring, KeyringError, Place},
-    row::{Flaw, checked, json},
 };
 use homing_domain::{
     signature::SigningSecret,

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::{
     MAX_PAGE_LIMIT, StoreError,
     attempt_row::{self, AttemptRow, COLUMNS, bytes},
-    attempt_statements::{IS_LATER, LAST, PAIRS_AT_ONCE},
+    attempt_statements::{IS_LATER, LAST, LOOKED_AT, LOOKED_AT_AT_MOST, PAIRS_AT_ONCE},
     attempts::{RecordFilter, normalised},
     backend::{Backend, SqlStore},
     statement::{SqlDatabase, Statement, Tx, sql},
@@ -27,11 +27,6 @@ use homing_domain::{
     text::parsed,
     time::UnixMillis,
 };
-
-/// Rows that a page looks at, at most, where a filter has no index.
-const LOOKED_AT: usize = 10_000;
-/// The same in a search for one delivery by its id alone, which takes about a second.
-const LOOKED_AT_FOR_ID: usize = 500_000;
 
 /// A choice of deliveries; all conditions that are set must hold, none means all deliveries.
 ///
@@ -126,7 +121,7 @@ impl<B: Backend> DeliveryStore for SqlStore<B> {
             // What is older than a full page need not be looked at.
             let full = last.get(on_page).map(|record| record.id);
             let mut stopped = None;
-            let most = if page.filter.delivery.is_some() { LOOKED_AT_FOR_ID } else { LOOKED_AT };
+            let most = if page.filter.delivery.is_some() { LOOKED_AT_AT_MOST } else { LOOKED_AT };
             let most = most / bounded.len().max(1);
             for branch in &bounded {
                 let end = search.end(branch, most, full);

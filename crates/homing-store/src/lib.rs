@@ -28,6 +28,7 @@ use homing_domain::{
 };
 
 mod activity;
+mod attempt_marks;
 mod attempt_row;
 mod attempt_statements;
 mod attempts;
@@ -40,6 +41,7 @@ mod confidential;
 mod deliveries;
 mod error;
 mod error_groups;
+mod flaw;
 mod encryption;
 mod held;
 mod history;
@@ -92,7 +94,8 @@ pub use error_groups::{
 };
 pub use held::{HeldSlot, HeldStore, SLOT_REST};
 pub use history::{
-    HISTORY_AT_ONCE, HistoryBatch, HistoryGaps, HistoryStore, Hours, TopicListing, TopicPage,
+    HISTORY_AT_ONCE, HistoryBatch, HistoryGaps, HistoryStore, Hours, TopicListing, TopicOrder,
+    TopicPage,
 };
 pub use ledger::{
     DueHour, LEDGER_SILENT_AFTER, LEDGER_SILENT_FOR, LedgerListing, LedgerReport, LedgerStore,

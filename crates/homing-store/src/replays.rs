@@ -385,7 +385,7 @@ impl<B: Backend> ReplayStore for SqlStore<B> {
             let set = Self::push_until(Self::push_progress(progress), claim);
             // It was stopped and resumed meanwhile.
             let set = set.push(", state = CASE state WHEN 'waiting' THEN 'running' ELSE state END");
-            let mut transaction = self.begin().await?;
+            let mut transaction = self.begin_relaxed().await?;
             let state = Self::written(set, (id, claim), &mut transaction).await?;
             transaction.commit().await?;
             Ok(state)

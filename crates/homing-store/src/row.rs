@@ -4,10 +4,9 @@
 //! accepted stays valid when its schedule is removed from the settings or a limit for new
 //! subscriptions is lowered. Secrets are encrypted in the row: see [`Confidential`].
 
-use std::{fmt::Display, num::NonZeroU32, str::FromStr};
+use std::num::NonZeroU32;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use sqlx::{ColumnIndex, Decode, FromRow, Row, Type};
@@ -18,18 +17,20 @@ use super::{
         Confidential, check_together, read_authentication, read_certificate, read_secrets,
     },
     error::Corrupt,
+    flaw::{Flaw, Flaws, checked, parsed, undecodable},
     keyring::Keyring,
     oauth2_tokens::token_id,
     row_values::{
-        read_deadline, read_filters, read_form, read_headers, read_max_concurrency,
-        read_rate_limit, read_topics, whole_ms,
+        read_deadline, read_filters, read_form, read_format, read_headers, read_labels,
+        read_max_concurrency, read_rate_limit, read_template, read_topics, read_verification,
+        whole_ms,
     },
     statement::{SqlDatabase, Statement, sql},
 };
 use homing_domain::{
     id::SubscriptionId,
     signature::SigningSecret,
-    subscription::{AuthToken, Draft, FieldError, Subscription, SubscriptionSpec},
+    subscription::{AuthToken, Draft, Subscription, SubscriptionSpec},
     time::UnixMillis,
     topic::TopicPattern,
     url::EndpointUrl,
@@ -56,6 +57,12 @@ pub(super) struct SubscriptionRow {
     certificate_expires_ms: Option<i64>,
     deadline_ms: Option<i64>,
     max_concurrency: Option<i64>,
+    format: Option<String>,
+    /// An object in JSON, as are `labels` and `template`.
+    verification: Option<String>,
+    owner: Option<String>,
+    labels: Option<String>,
+    template: Option<String>,
     created_ms: i64,
     updated_ms: i64,
 }
@@ -129,6 +136,11 @@ impl SubscriptionRow {
             certificate_expires_ms: certificate.map(|it| it.expires().get()),
             deadline_ms: spec.deadline.map(whole_ms),
             max_concurrency: spec.max_concurrency.map(|limit| limit.get().into()),
+            format: spec.format.other_than_native().map(|format| format.to_string()),
+            verification: spec.verification.as_ref().map(|it| json!(it).to_string()),
+            owner: spec.owner.clone(),
+            labels: (!spec.labels.is_empty()).then(|| json!(spec.labels).to_string()),
+            template: spec.template.as_ref().map(|template| json!(template).to_string()),
             created_ms: created.get(),
             updated_ms: updated.get(),
         })
@@ -239,33 +251,18 @@ pub(super) fn bind<DB: SqlDatabase>(
         .bind(row.certificate_expires_ms)
         .bind(row.deadline_ms)
         .bind(row.max_concurrency)
-        .bind(token_id(subscription.spec.authentication.as_ref(), keyring));
+        .bind(token_id(subscription.spec.authentication.as_ref(), keyring))
+        .bind(row.format)
+        .bind(row.verification)
+        .bind(row.owner)
+        .bind(row.labels)
+        .bind(row.template);
     Ok(statement)
 }
 
 /// Reads an id. The schema accepts only UUIDs, so that every row can be named.
 pub(super) fn parse_id(text: &str) -> sqlx::Result<SubscriptionId> {
     text.parse().map_err(sqlx::Error::decode)
-}
-
-/// A column that cannot be read, and why.
-pub(super) struct Flaw {
-    pub(super) field: String,
-    pub(super) why: String,
-}
-
-impl Flaw {
-    pub(super) fn new(field: impl Into<String>, why: impl Display) -> Self {
-        Self { field: field.into(), why: why.to_string() }
-    }
-}
-
-pub(super) fn undecodable(error: sqlx::Error) -> Flaw {
-    if let sqlx::Error::ColumnDecode { index, source } = error {
-        Flaw::new(index.trim_matches('"'), source)
-    } else {
-        Flaw::new("row", error)
-    }
 }
 
 impl SubscriptionRow {
@@ -288,7 +285,12 @@ impl SubscriptionRow {
             deadline: self.deadline_ms.map(read_deadline).transpose()?,
             max_concurrency: self.max_concurrency.map(read_max_concurrency).transpose()?,
             description: self.description,
+            owner: self.owner,
+            labels: read_labels(self.labels.as_deref())?,
             workfront: read_form(self.workfront.as_deref(), self.version_updated_ms)?,
+            format: read_format(self.format.as_deref())?,
+            verification: read_verification(self.verification.as_deref())?,
+            template: read_template(self.template.as_deref())?,
         };
         check_together(&spec)?;
         let (created, updated) =
@@ -314,6 +316,7 @@ impl SubscriptionRow {
         let certificate = flaws.sort_out(certificate.transpose());
         let secrets = flaws.sort_out(confidential.secrets.and_then(|text| read_secrets(&text)));
         let headers = flaws.sort_out(confidential.headers.and_then(|text| read_headers(&text)));
+        let verification = flaws.sort_out(read_verification(self.verification.as_deref()));
         let draft = Draft {
             url: url.map_or(self.url, |url| url.as_str().to_owned()),
             topics: topics.iter().map(ToString::to_string).collect(),
@@ -336,45 +339,17 @@ impl SubscriptionRow {
                 .sort_out(self.max_concurrency.map(read_max_concurrency).transpose())
                 .map(NonZeroU32::get),
             description: self.description,
+            owner: self.owner,
+            labels: flaws.sort_out(read_labels(self.labels.as_deref())),
             workfront: flaws
                 .sort_out(read_form(self.workfront.as_deref(), self.version_updated_ms)),
+            format: flaws.sort_out(read_format(self.format.as_deref())).other_than_native(),
+            verification: verification.as_ref().map(|verification| verification.method),
+            template: flaws.sort_out(read_template(self.template.as_deref())),
         };
         let (created, updated) =
             (UnixMillis::new(self.created_ms), UnixMillis::new(self.updated_ms));
-        Damaged { draft, secrets, flaws: flaws.0, created, updated }
+        let consent = verification.and_then(|verification| verification.consent);
+        Damaged { draft, secrets, consent, flaws: flaws.into_errors(), created, updated }
     }
-}
-
-/// Several columns that cannot be read.
-#[derive(Default)]
-struct Flaws(Vec<FieldError>);
-
-impl Flaws {
-    /// Returns the value that was read; where it has a flaw, notes that and returns an empty one.
-    fn sort_out<T: Default>(&mut self, read: Result<T, Flaw>) -> T {
-        read.unwrap_or_else(|Flaw { field, why }| {
-            self.0.push(FieldError::new(field, why));
-            T::default()
-        })
-    }
-}
-
-/// Reads JSON. The flaw names what was expected, never what was found: it may be secret.
-pub(super) fn json<T: DeserializeOwned>(
-    field: &str,
-    text: &str,
-    expected: &str,
-) -> Result<T, Flaw> {
-    serde_json::from_str(text).map_err(|_| Flaw::new(field, format!("is not {expected}")))
-}
-
-pub(super) fn parsed<T: FromStr<Err: Display>>(field: &str, text: &str) -> Result<T, Flaw> {
-    text.parse().map_err(|error| Flaw::new(field, error))
-}
-
-pub(super) fn checked<T: TryFrom<String, Error: Display>>(
-    field: &str,
-    text: String,
-) -> Result<T, Flaw> {
-    T::try_from(text).map_err(|error| Flaw::new(field, error))
 }

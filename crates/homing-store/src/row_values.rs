@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use serde_json::Value;
 
-use super::row::{Flaw, json, parsed};
+use super::flaw::{Flaw, json, parsed};
 use homing_domain::{
     filter::{Connector, FilterSet},
-    subscription::{MAX_DEADLINE, WorkfrontForm},
+    subscription::{EventFormat, MAX_DEADLINE, Template, Verification, WorkfrontForm},
     time::UnixMillis,
     topic::TopicPattern,
 };
@@ -32,6 +32,23 @@ pub(super) fn read_form(
     let Some(form) = form else { return Ok(None) };
     let form: WorkfrontForm = json("workfront", form, "a form of Workfront's")?;
     Ok(Some(WorkfrontForm { version_updated: version_updated_ms.map(UnixMillis::new), ..form }))
+}
+
+pub(super) fn read_format(format: Option<&str>) -> Result<EventFormat, Flaw> {
+    format.map_or(Ok(EventFormat::Native), |format| parsed("format", format))
+}
+
+pub(super) fn read_verification(verification: Option<&str>) -> Result<Option<Verification>, Flaw> {
+    let read = |text| json("verification", text, "a method, and perhaps a consent");
+    verification.map(read).transpose()
+}
+
+pub(super) fn read_labels(labels: Option<&str>) -> Result<BTreeMap<String, String>, Flaw> {
+    labels.map_or_else(|| Ok(BTreeMap::new()), |it| json("labels", it, "an object of strings"))
+}
+
+pub(super) fn read_template(template: Option<&str>) -> Result<Option<Template>, Flaw> {
+    template.map(|it| json("template", it, "a template")).transpose()
 }
 
 pub(super) fn read_filters(filters: &str, connector: &str) -> Result<FilterSet, Flaw> {

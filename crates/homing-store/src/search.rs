@@ -41,7 +41,7 @@ const TOPICS_WITH: &str = "\
 #[async_trait]
 pub trait SearchStore {
     /// One page of the subscriptions whose id begins with `text`, or that have it in their URL, a
-    /// topic or their description, in whatever case.
+    /// topic, their description, their owner or their labels, in whatever case.
     ///
     /// # Errors
     ///

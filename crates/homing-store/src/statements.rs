@@ -7,8 +7,8 @@ macro_rules! subscriptions {
         concat!(
             "SELECT id, url, topics, filters, filter_connector, auth_token, secrets, headers, ",
             "authentication, client_certificate, schedule, rate_limit, description, workfront, ",
-            "version_updated_ms, certificate_expires_ms, deadline_ms, max_concurrency, ",
-            "created_ms, updated_ms ",
+            "version_updated_ms, certificate_expires_ms, deadline_ms, max_concurrency, format, ",
+            "verification, owner, labels, template, created_ms, updated_ms ",
             "FROM subscriptions WHERE ",
             $condition
         )
@@ -20,9 +20,9 @@ pub(super) const INSERT: &str = "\
     INSERT INTO subscriptions (id, fingerprint, url, topics, filters, filter_connector, \
     auth_token, secrets, headers, schedule, rate_limit, description, workfront, updated_ms, \
     version_updated_ms, authentication, client_certificate, certificate_expires_ms, deadline_ms, \
-    max_concurrency, oauth2_token_id, created_ms) \
+    max_concurrency, oauth2_token_id, format, verification, owner, labels, template, created_ms) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, \
-    $20, $21, $22) \
+    $20, $21, $22, $23, $24, $25, $26, $27) \
     ON CONFLICT (fingerprint) DO NOTHING";
 
 /// Binds as [`bind`](super::row::bind) does.
@@ -32,7 +32,8 @@ pub(super) const UPDATE: &str = "\
     rate_limit = $11, description = $12, workfront = $13, updated_ms = $14, \
     version_updated_ms = $15, authentication = $16, client_certificate = $17, \
     certificate_expires_ms = $18, deadline_ms = $19, max_concurrency = $20, \
-    oauth2_token_id = $21 WHERE id = $1";
+    oauth2_token_id = $21, format = $22, verification = $23, owner = $24, labels = $25, \
+    template = $26 WHERE id = $1";
 
 pub(super) const REMOVE: &str = "DELETE FROM subscriptions WHERE id = $1";
 pub(super) const BY_FINGERPRINT: &str = "SELECT id FROM subscriptions WHERE fingerprint = $1";
@@ -43,7 +44,8 @@ pub(super) const BEHIND: &str = subscriptions!("id > $1 ORDER BY id LIMIT $2");
 /// Behind `$1`, at most `$2`, with what matches `$3` or an id that matches `$4`.
 pub(super) const WITH_TEXT: &str = subscriptions!(
     "id > $1 AND (lower(url) LIKE $3 ESCAPE '\\' OR lower(topics) LIKE $3 ESCAPE '\\' \
-     OR lower(description) LIKE $3 ESCAPE '\\' OR id LIKE $4 ESCAPE '\\') ORDER BY id LIMIT $2"
+     OR lower(description) LIKE $3 ESCAPE '\\' OR lower(owner) LIKE $3 ESCAPE '\\' \
+     OR lower(labels) LIKE $3 ESCAPE '\\' OR id LIKE $4 ESCAPE '\\') ORDER BY id LIMIT $2"
 );
 pub(super) const TOTALS: &str = "SELECT number, filter_bytes FROM subscription_totals";
 /// Counts the totals that have drifted: 0 or 1.

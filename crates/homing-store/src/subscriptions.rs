@@ -10,7 +10,7 @@ use crate::settings::StoreSettings;
 use homing_domain::{
     id::SubscriptionId,
     signature::SigningSecret,
-    subscription::{Draft, FieldError, Subscription},
+    subscription::{Consent, Draft, FieldError, Subscription},
     time::UnixMillis,
     url::EndpointUrl,
 };
@@ -98,6 +98,8 @@ pub struct Damaged {
     pub draft: Draft,
     /// The signing secrets that can be read, with their ends.
     pub secrets: Vec<SigningSecret>,
+    /// The last consent of its endpoint.
+    pub consent: Option<Consent>,
     /// The fields that cannot be read, with the reasons.
     pub flaws: Vec<FieldError>,
     /// The instant of its creation.
@@ -112,6 +114,7 @@ impl From<Subscription> for Damaged {
         Self {
             draft: Draft::from(&subscription.spec),
             secrets: subscription.spec.secrets,
+            consent: subscription.spec.verification.and_then(|it| it.consent),
             flaws: Vec::new(),
             created: subscription.created,
             updated: subscription.updated,

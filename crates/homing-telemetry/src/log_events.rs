@@ -76,16 +76,20 @@ fn verdict_word(verdict: &Verdict) -> &'static str {
     }
 }
 
-/// An attempt could not be made: a bug or a broken setting.
-pub fn not_attempted(delivery: &Delivery, cause: &(dyn Error + 'static)) {
+/// An attempt could not be made: a bug or a broken setting. One of many is logged;
+/// [`deferred`] has the line about all.
+pub fn not_attempted(delivery: &Delivery, cause: &(dyn Error + 'static), is_logged: bool) {
     metrics::held();
-    error!(
-        delivery.id = %delivery.id(),
-        event.id = %delivery.event.id,
-        subscription.id = %delivery.subscription,
-        error = %Chain(cause),
-        "delivery.not_attempted: a failure of homing; nothing is charged to the endpoint"
-    );
+    if is_logged {
+        error!(
+            delivery.id = %delivery.id(),
+            event.id = %delivery.event.id,
+            subscription.id = %delivery.subscription,
+            error = %Chain(cause),
+            "delivery.not_attempted: a failure of homing; nothing is charged to the endpoint; \
+             logged once a minute for each URL"
+        );
+    }
 }
 
 /// A delivery was put back without an attempt; [`deferred`] has the line about it and others.

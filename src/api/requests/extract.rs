@@ -155,7 +155,7 @@ mod tests {
     fn wrong_fields_of_a_body_are_named() {
         insta::assert_snapshot!(draft("{}"), @"url: missing field `url`");
         insta::assert_snapshot!(draft(r#"{"url": 1}"#), @"url: invalid type: integer `1`, expected a string");
-        insta::assert_snapshot!(draft(r#"{"url": "u", "topic": []}"#), @"topic: unknown field `topic`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `authentication`, `client_certificate`, `secrets`, `signature_scheme`, `headers`, `schedule`, `rate_limit`, `deadline`, `max_concurrency`, `description`, `workfront`");
+        insta::assert_snapshot!(draft(r#"{"url": "u", "topic": []}"#), @"topic: unknown field `topic`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `authentication`, `client_certificate`, `secrets`, `signature_scheme`, `headers`, `schedule`, `rate_limit`, `deadline`, `max_concurrency`, `description`, `owner`, `labels`, `workfront`, `format`, `verification`, `template`");
         insta::assert_snapshot!(draft(r#"{"url": "u", "topics": ["a", 2]}"#), @"topics[1]: invalid type: integer `2`, expected a string");
         insta::assert_snapshot!(draft(r#"{"url": "u", "url": "u"}"#), @"url: duplicate field `url`");
         insta::assert_snapshot!(draft(r#"{"url": "u", "filter_connector": "XOR"}"#), @"filter_connector: unknown variant `XOR`, expected `AND` or `OR`");

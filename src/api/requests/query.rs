@@ -16,6 +16,9 @@ use homing_domain::{
 };
 use homing_store::MAX_PAGE_LIMIT;
 
+/// Nothing that is kept has it, and PostgreSQL takes no text with it.
+pub(crate) const NUL: &str = "has the character NUL";
+
 /// The parameters of a query, each known and given once, as one value or as two. All fields of
 /// both have defaults.
 #[derive(Debug)]
@@ -58,6 +61,9 @@ impl<A: DeserializeOwned, B: DeserializeOwned> Query<A, B> {
             }
             if text.contains(char::REPLACEMENT_CHARACTER) {
                 return wrong("not UTF-8".to_owned());
+            }
+            if text.contains('\0') {
+                return wrong(NUL.to_owned());
             }
             if texts.insert(name.to_string(), text.into_owned()).is_some() {
                 return wrong("given more than once".to_owned());
@@ -159,6 +165,7 @@ mod tests {
         insta::assert_snapshot!(error("page=2"), @"page: no such parameter; one of after, limit, all");
         insta::assert_snapshot!(error("limit=1&limit=2"), @"limit: given more than once");
         insta::assert_snapshot!(error("after=%ff"), @"after: not UTF-8");
+        insta::assert_snapshot!(error("after=%00"), @"after: has the character NUL");
         insta::assert_snapshot!(error("after=x"), @"after: `x` is not a subscription id (a UUID such as 01931f5a-9c4e-7000-8000-0123456789ab)");
         insta::assert_snapshot!(error("all=yes"), @"all: `true` or `false`");
         let none = shown(NoParameters::of("x=1"));

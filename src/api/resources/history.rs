@@ -92,6 +92,6 @@ pub(super) async fn topics(
     State(app): State<AppState>,
     Query(only, Paging { after, limit }): Query<Only, Paging<String>>,
 ) -> Result<Json<TopicsView>, Problem> {
-    let page = TopicPage { after, unwanted: only.unwanted, limit: limit.0 };
+    let page = TopicPage { after, unwanted: only.unwanted, limit: limit.0, ..TopicPage::default() };
     Ok(Json(app.services.topics.page(&page).await?))
 }

@@ -1,6 +1,6 @@
 //! A file for each noun of the API, and the groups in which they are limited.
 //!
-//! [`subscriptions`] and [`test_events`], [`endpoints`], [`events`] and [`batches`],
+//! [`subscriptions`], [`test_events`] and [`verifications`], [`endpoints`], [`events`] and [`batches`],
 //! [`deliveries`], [`attempts`], [`errors`], [`history`], [`audit`], [`ledger`], [`parked`],
 //! [`replays`], [`queues`], [`sources`], [`status`],
 //! [`tokens`], [`metrics`], [`health`]; [`workfront`] serves subscriptions in the form of Workfront's API.
@@ -25,6 +25,7 @@ mod status;
 mod subscriptions;
 mod test_events;
 mod tokens;
+mod verifications;
 mod wanted;
 #[cfg(feature = "workfront")]
 mod workfront;
@@ -64,6 +65,7 @@ pub(super) fn quick() -> OpenApiRouter<AppState> {
         .routes(routes!(subscriptions::get, subscriptions::update, subscriptions::delete))
         .routes(routes!(subscriptions::rotate_secret))
         .routes(routes!(test_events::send))
+        .routes(routes!(verifications::verify))
         .routes(routes!(endpoints::list))
         .routes(routes!(attempts::list))
         .routes(routes!(attempts::get))

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     api::requests::{
         extract::JsonBody,
-        query::{NoParameters, Query, UpTo, yes_or_no},
+        query::{NUL, NoParameters, Query, UpTo, yes_or_no},
     },
     services::Services,
     web::{App, AppState, acting::Acting, problem::Problem},
@@ -189,6 +189,13 @@ pub(super) struct BulkRequest {
 impl BulkRequest {
     /// The selection; everything only if `all` is true.
     fn selection(self) -> Result<Selection, FieldError> {
+        let texts = [
+            ("event", self.event.as_deref()),
+            ("text", self.text.as_ref().map(SearchText::as_str)),
+        ];
+        if let Some((field, _)) = texts.iter().find(|(_, text)| text.is_some_and(has_nul)) {
+            return Err(FieldError::new(*field, NUL));
+        }
         let selection = Selection {
             ids: BTreeSet::new(),
             id: self.id.map(|id| id.parse()).transpose().map_err(wrong("id"))?,
@@ -216,6 +223,10 @@ impl BulkRequest {
             (true, true) | (false, false) => Ok(selection),
         }
     }
+}
+
+fn has_nul(text: &str) -> bool {
+    text.contains('\0')
 }
 
 fn wrong<E: Display>(field: &'static str) -> impl Fn(E) -> FieldError {
@@ -341,5 +352,9 @@ mod tests {
             assert!(read.unwrap_err().to_string().contains("three letters"), "{text:?}");
         }
         assert!(selected(json!({"reason": "gone", "all": true})).is_err());
+        for field in ["event", "text"] {
+            let error = selected(json!({field: "abc\0"})).unwrap_err().to_string();
+            assert!(error.contains("NUL"), "{error}");
+        }
     }
 }

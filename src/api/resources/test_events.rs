@@ -53,6 +53,7 @@ pub(super) async fn send(
     let event = TestEvent { topic: request.topic, body: request.body };
     let sent = test_event::send(&app.endpoints, &subscription, event).await;
     sent.map(Json).map_err(|error| match error {
+        TestEventError::Unverified(error) => error.into(),
         TestEventError::Topic(error) => FieldError::new("topic", error).into(),
         TestEventError::Request(error @ RequestError::Unfit(_)) => {
             FieldError::new("body", Chain(&error)).into()

@@ -17,14 +17,14 @@ use crate::cli::{
     words,
 };
 use crate::history::RecordView;
-use homing_domain::{clock, record::RecordId, time::UnixMillis};
+use homing_domain::{clock, record::RecordId, subscription::MAX_DEADLINE, time::UnixMillis};
 use homing_store::{MAX_PAGE_LIMIT, RecordPage};
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// An attempt is in the log so long after it began, or is not shown: its deadline, and the time
 /// that a worker takes to write it.
-const LATE: Duration = Duration::from_secs(60);
-/// Pages of one look: what is beyond is counted as missed, not read for ever.
+const LATE: Duration = MAX_DEADLINE.saturating_add(Duration::from_secs(15));
+/// Pages of one look: what is beyond is not shown, which is said once.
 const MAX_PAGES: usize = 20;
 
 /// Writes attempts until a signal comes.
@@ -36,9 +36,14 @@ pub(super) async fn run(
     let mut signals = Signals::listen()?;
     let following = async {
         let mut seen = Seen::from(page.filter.since.unwrap_or_else(clock::now));
+        let mut was_cut = false;
         loop {
             match look(target, &page, &seen).await {
-                Ok(mut found) => {
+                Ok((mut found, is_cut)) => {
+                    if is_cut && !was_cut {
+                        output.notice("more attempts than are read at a time: some are not shown");
+                    }
+                    was_cut |= is_cut;
                     found.retain(|attempt| seen.is_new(attempt.id));
                     found.iter().rev().try_for_each(|attempt| write(attempt, output))?;
                     seen.forget(clock::now());
@@ -56,12 +61,12 @@ pub(super) async fn run(
     }
 }
 
-/// The attempts since what was forgotten, newest first.
+/// The attempts since what was forgotten, newest first; true: there are more than are read.
 async fn look(
     target: Target<'_>,
     page: &RecordPage,
     seen: &Seen,
-) -> Result<Vec<RecordView>, Failure> {
+) -> Result<(Vec<RecordView>, bool), Failure> {
     let mut page = RecordPage { after: None, limit: MAX_PAGE_LIMIT, ..page.clone() };
     page.filter.since = Some(seen.since);
     let mut found = Vec::new();
@@ -73,7 +78,7 @@ async fn look(
             break;
         }
     }
-    Ok(found)
+    Ok((found, page.after.is_some()))
 }
 
 /// The attempts that were written.
@@ -135,7 +140,7 @@ mod tests {
         // It began before, and was written after.
         assert!(seen.is_new(id(1_500, 2)));
         assert!(!seen.is_new(id(2_000, 1)));
-        seen.forget(UnixMillis::new(61_800));
+        seen.forget(UnixMillis::new(1_800).plus(LATE));
         assert_eq!(seen.since, UnixMillis::new(1_800));
         assert_eq!(seen.ids.len(), 1);
         assert!(!seen.is_new(id(2_000, 1)));

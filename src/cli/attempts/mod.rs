@@ -137,13 +137,13 @@ const HEADER: [&str; 9] =
     ["STARTED", "TOPIC", "EVENT", "ATTEMPT", "TOOK", "OUTCOME", "VERDICT", "DUE", "URL"];
 
 fn write(view: &PageView, everything: bool, output: &mut Output<'_>) -> Result<(), Failure> {
-    if view.attempts.is_empty() {
+    if view.attempts.is_empty() && view.next.is_none() {
         output.aside(if everything {
             "The log has no attempt."
         } else {
             "The log has no such attempt."
         });
-    } else {
+    } else if !view.attempts.is_empty() {
         let mut rows = Rows::new(output, &HEADER);
         for attempt in &view.attempts {
             rows.add(row(attempt));
@@ -152,6 +152,9 @@ fn write(view: &PageView, everything: bool, output: &mut Output<'_>) -> Result<(
     }
     for gap in &view.gaps {
         output.aside(format_args!("Missing: {gap}."));
+    }
+    for note in &view.notes {
+        output.aside(format_args!("Note: {note}."));
     }
     if let Some(next) = view.next {
         output.aside(format_args!("There are more: --after {next}"));

@@ -49,14 +49,16 @@ pub(super) async fn find(
     if !ran {
         output.aside(format_args!("Looking for a broker: {}", repository.join(UP).display()));
     }
+    let failed = |error: io::Error| Failure::Read { what: format!("`{UP}`"), source: error };
+    // Not `output`, which would keep to itself what the script says.
     let script = Command::new(repository.join(UP))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .kill_on_drop(true)
-        .output();
-    let failed = |error: io::Error| Failure::Read { what: format!("`{UP}`"), source: error };
-    let ended = timeout(UP_DEADLINE, script).await;
+        .spawn()
+        .map_err(failed)?;
+    let ended = timeout(UP_DEADLINE, script.wait_with_output()).await;
     let ended = ended.unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into()));
     let ended = ended.map_err(failed)?;
     if !ended.status.success() {

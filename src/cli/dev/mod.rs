@@ -48,7 +48,7 @@ Examples:
 Starts a broker (rabbitmq/up, where this is run in the repository and no broker is configured), homing
 with its dashboard, and a listener; sends a demo event, and shows each request as it is delivered.
 Store and queues have names of their own and are deleted at the end, unless --folder keeps them.
-Homing may call this machine here, and nowhere else. Ctrl-C ends all of it.";
+Only here, homing may call this machine without a setting. Ctrl-C ends all of it.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]

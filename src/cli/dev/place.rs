@@ -13,7 +13,11 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use crate::{cli::failure::Failure, config::Settings};
-use homing_broker::{Broker, claim::Claim, topology::Topology};
+use homing_broker::{
+    Broker,
+    claim::Claim,
+    topology::{ShardPart, Topology},
+};
 
 /// The suffix of the installation's prefix. Long, so that no other installation has it: everything
 /// below it is deleted.
@@ -114,12 +118,19 @@ fn name_of(folder: &Path) -> String {
 fn adapted(mut settings: Settings, suffix: &str, store: &Path) -> Settings {
     settings.broker.prefix = format!("{}.{suffix}", settings.broker.prefix);
     settings.broker.shards = 1;
+    settings.worker.shards = ShardPart::ALL;
     // A crash of the broker may take it all.
     settings.broker.new_queue_wait = Duration::ZERO;
     settings.archive.enabled = false;
     settings.held.queues = HELD_QUEUES;
     settings.source.livestream.clear();
-    settings.endpoint.allow_networks.extend(["127.0.0.0/8".to_owned(), "::1/128".to_owned()]);
+    // The listener is on this machine, without TLS, and at any port.
+    let here = ["127.0.0.0/8".to_owned(), "::1/128".to_owned()];
+    settings.endpoint.no_proxy.extend(here.clone());
+    settings.endpoint.allow_networks.extend(here);
+    settings.endpoint.https_only = false;
+    settings.endpoint.allow_ports.clear();
+    settings.endpoint.refuse_ports.clear();
     settings.traces.collector = String::new();
     settings.store.url = format!("sqlite:{}", store.display());
     settings.store.encryption_keys = Vec::new();
@@ -144,6 +155,8 @@ pub(super) async fn free_address(wanted: SocketAddr) -> Result<SocketAddr, Failu
 
 #[cfg(test)]
 mod tests {
+    use homing_delivery::endpoint::Policy;
+
     use super::*;
 
     /// Goal: nothing of an installation is used but its broker and its tuning.
@@ -160,6 +173,19 @@ mod tests {
         assert_eq!((settings.traces.collector.as_str(), settings.api.tokens.len()), ("", 0));
         assert!(settings.endpoint.allow_networks.contains(&"127.0.0.0/8".to_owned()));
         assert_eq!((settings.worker.max_in_flight, settings.broker.shards), (64, 1));
+    }
+
+    /// Goal: rules for endpoints of the installation keep its events from no listener.
+    #[test]
+    fn the_listener_is_called_whatever_endpoints_may_be() {
+        let text = "[broker]\nshards = 2\n[worker]\nshards = \"1/2\"\n[endpoint]\nhttps_only = true\n\
+                    allow_ports = [\"443\"]\nproxy = \"http://proxy.example.com:3128\"\n";
+        let settings = Settings::from_toml(text).unwrap();
+        let settings = adapted(settings, "homing-dev", Path::new("/tmp/x/homing.db"));
+        let policy = Policy::new(&settings.endpoint).unwrap();
+        assert_eq!(policy.check(&"http://127.0.0.1:41234/".parse().unwrap()), Ok(()));
+        assert!(settings.endpoint.no_proxy.contains(&"127.0.0.0/8".to_owned()));
+        assert!(settings.worker.check_shards(settings.broker.shards).is_ok());
     }
 
     #[test]

@@ -25,6 +25,8 @@ const MAX_CONNECTIONS: usize = 256;
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 /// Requests that wait to be shown; more wait for their answer.
 const MAX_WAITING: usize = 64;
+/// After a connection that could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// For the head of a request.
 const HEAD_DEADLINE: Duration = Duration::from_secs(30);
 /// For the whole body.
@@ -118,8 +120,11 @@ async fn serve(listener: TcpListener, answer: Answering, requests: mpsc::Sender<
     loop {
         // It is never closed.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        // One that is gone before it is accepted is none.
-        let Ok((stream, _peer)) = listener.accept().await else { continue };
+        let Ok((stream, _peer)) = listener.accept().await else {
+            // It is gone already, or this process has no descriptor left for it.
+            sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
         // Without it, answers are only a little later.
         let _kept = stream.set_nodelay(true);
         let requests = requests.clone();

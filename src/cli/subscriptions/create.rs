@@ -4,7 +4,10 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::json;
 
-use super::fields::{self, Fields};
+use super::{
+    fields::{self, Fields},
+    verify,
+};
 use crate::{
     api::forms::CreatedSubscription,
     cli::{
@@ -43,8 +46,9 @@ pub(in crate::cli) struct Arguments {
     /// All of it as JSON, as the API takes it; `-`: standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = [
         "url", "topic", "filter", "filter_connector", "auth_token", "auth_token_file",
-        "basic", "basic_file", "oauth2_token_url", "client_certificate", "client_key", "header", "schedule", "rate_limit", "description", "unsigned",
-        "deadline", "max_concurrency",
+        "basic", "basic_file", "oauth2_token_url", "client_certificate", "client_key", "header", "schedule", "rate_limit", "description", "owner",
+        "label", "template", "unsigned",
+        "deadline", "max_concurrency", "format", "verification",
         "secret_file", "signature_scheme",
     ])]
     from: Option<String>,
@@ -68,6 +72,7 @@ pub(super) async fn run(
     };
     let created = target.create_subscription(given).await?;
     write("created", &created, output)?;
+    verify::advise(&created.view, output);
     warn_of_address(target, &created.view, output)?;
     Ok(Exit::Done)
 }

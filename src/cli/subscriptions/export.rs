@@ -70,6 +70,7 @@ fn entry(view: &View, with_id: bool) -> Entry {
     let mut entry = Entry::new();
     entry.extend(with_id.then(|| ("id".to_owned(), json!(view.id))));
     entry.extend(STATED.iter().filter_map(|name| stated.remove_entry(*name)));
+    entry.extend(signs_by_key_pair(view).then(|| ("signature_scheme".to_owned(), json!("v1a"))));
     // Absent, one would be generated.
     entry.extend(view.secrets.is_empty().then(|| ("secrets".to_owned(), json!([]))));
     let is_default = |value: &Value| match value {
@@ -82,6 +83,11 @@ fn entry(view: &View, with_id: bool) -> Entry {
     entry
 }
 
+/// True if its newest signing secret is a key pair.
+fn signs_by_key_pair(view: &View) -> bool {
+    view.secrets.first().is_some_and(|secret| secret.public_key.is_some())
+}
+
 /// A list of entries in YAML; each value is on one line, in the form that it has in JSON.
 ///
 /// Source: YAML 1.2.2, 1.3: JSON is a subset of it.
@@ -89,14 +95,13 @@ fn yaml(entries: &[Entry]) -> String {
     if entries.is_empty() {
         return "subscriptions: []\n".to_owned();
     }
-    let mut text = "subscriptions:\n".to_owned();
-    for entry in entries {
-        for (number, (name, value)) in entry.iter().enumerate() {
+    let lines = entries.iter().flat_map(|entry| {
+        entry.iter().enumerate().map(|(number, (name, value))| {
             let indent = if number == 0 { "  - " } else { "    " };
-            text = format!("{text}{indent}{name}: {value}\n");
-        }
-    }
-    text
+            format!("{indent}{name}: {value}\n")
+        })
+    });
+    std::iter::once("subscriptions:\n".to_owned()).chain(lines).collect()
 }
 
 #[cfg(test)]

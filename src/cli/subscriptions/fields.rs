@@ -6,9 +6,13 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tokio::io::AsyncReadExt;
 
-use super::authentication::Credentials;
+use super::{authentication::Credentials, template::TemplateFields};
 use crate::cli::{complete, failure::Failure};
-use homing_domain::{filter::Connector, report::without_types, subscription::FieldError};
+use homing_domain::{
+    filter::Connector,
+    report::without_types,
+    subscription::{EventFormat, FieldError, VerificationMethod},
+};
 
 /// More than any subscription needs.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -57,9 +61,23 @@ pub(in crate::cli) struct Fields {
     /// Requests at a time, from all workers
     #[arg(long, value_name = "NUMBER")]
     max_concurrency: Option<u32>,
+    /// native, cloudevents-structured or cloudevents-binary
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<EventFormat>,
+    /// Ask the endpoint for consent first: handshake or challenge
+    #[arg(long, value_name = "METHOD")]
+    verification: Option<VerificationMethod>,
     /// A note for operators
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
+    /// Whom to ask about it
+    #[arg(long, value_name = "TEXT")]
+    owner: Option<String>,
+    /// A name and a value to know it by; may be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    label: Vec<String>,
+    #[command(flatten)]
+    template: TemplateFields,
     /// Do not sign requests
     #[arg(long, conflicts_with = "secret_file")]
     unsigned: bool,
@@ -106,6 +124,7 @@ impl Fields {
             None => self.unsigned.then(Vec::new),
         };
         let headers = headers(&self.header)?;
+        let labels = labels(&self.label)?;
         let connector = self.filter_connector.map(|name| Connector::from(name).as_str());
         let fields = [
             ("url", self.url.map(Value::from)),
@@ -120,7 +139,12 @@ impl Fields {
             ("rate_limit", self.rate_limit.map(Value::from)),
             ("deadline", self.deadline.map(Value::from)),
             ("max_concurrency", self.max_concurrency.map(Value::from)),
+            ("format", self.format.map(|format| format.as_str().into())),
+            ("verification", self.verification.map(|method| method.as_str().into())),
             ("description", self.description.map(Value::from)),
+            ("owner", self.owner.map(Value::from)),
+            ("labels", (!labels.is_empty()).then(|| labels.into())),
+            ("template", self.template.given()?),
             ("secrets", secrets.map(Value::from)),
         ];
         let given = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
@@ -144,6 +168,19 @@ fn headers(written: &[String]) -> Result<Map<String, Value>, Failure> {
         }
     }
     Ok(headers)
+}
+
+fn labels(written: &[String]) -> Result<Map<String, Value>, Failure> {
+    let mut labels = Map::new();
+    for text in written {
+        let Some((name, value)) = text.split_once('=') else {
+            return Err(Failure::Usage("--label: write it as NAME=VALUE".to_owned()));
+        };
+        if labels.insert(name.trim().to_owned(), value.trim().into()).is_some() {
+            return Err(Failure::Usage(format!("--label: `{name}` is given twice")));
+        }
+    }
+    Ok(labels)
 }
 
 /// The filter that is given as number `index`.
@@ -206,7 +243,7 @@ mod tests {
         insta::assert_snapshot!(error("nothing"), @"`subscription`: this is not JSON: expected ident at line 1 column 2");
         insta::assert_snapshot!(error(r#"{"url":"x","topics":["#), @"`subscription`: this is not JSON: EOF while parsing a list at line 1 column 21");
         insta::assert_snapshot!(error(r#"{"url":"x","topics":"t"}"#), @r#"`topics`: invalid type: string "t", expected a list at line 1 column 23"#);
-        insta::assert_snapshot!(error(r#"{"url":"x","topics":["t"],"filter":[]}"#), @"`filter`: unknown field `filter`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `authentication`, `client_certificate`, `secrets`, `signature_scheme`, `headers`, `schedule`, `rate_limit`, `deadline`, `max_concurrency`, `description`, `workfront` at line 1 column 34");
+        insta::assert_snapshot!(error(r#"{"url":"x","topics":["t"],"filter":[]}"#), @"`filter`: unknown field `filter`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `authentication`, `client_certificate`, `secrets`, `signature_scheme`, `headers`, `schedule`, `rate_limit`, `deadline`, `max_concurrency`, `description`, `owner`, `labels`, `workfront`, `format`, `verification`, `template` at line 1 column 34");
         insta::assert_snapshot!(error(r#"{"url":"x","topics":["t"]} {}"#), @"`subscription`: trailing characters at line 1 column 28");
     }
 
@@ -222,5 +259,9 @@ mod tests {
         assert_eq!(split["X-At"], "12:30");
         assert!(headers(&["X-At".to_owned()]).is_err());
         assert!(headers(&["X-At: 1".to_owned(), "X-At: 2".to_owned()]).is_err());
+        let split = labels(&["team=a=b".to_owned()]).ok().unwrap();
+        assert_eq!(split["team"], "a=b");
+        assert!(labels(&["team".to_owned()]).is_err());
+        assert!(labels(&["a=1".to_owned(), "a=2".to_owned()]).is_err());
     }
 }

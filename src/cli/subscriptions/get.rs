@@ -1,7 +1,10 @@
 //! `homing subscriptions list` and `get`
 
+use std::collections::BTreeMap;
+
 use clap_complete::ArgValueCandidates;
 
+use super::verify;
 use crate::{
     cli::{
         complete,
@@ -15,7 +18,7 @@ use crate::{
 };
 use homing_domain::{
     id::SubscriptionId,
-    subscription::{Authentication, OAuth2Credentials},
+    subscription::{Authentication, OAuth2Credentials, Template},
 };
 use homing_store::Page;
 
@@ -89,7 +92,11 @@ fn write(views: &[View], output: &mut Output<'_>) -> Result<(), Failure> {
             view.description.clone().unwrap_or_default(),
         ]);
     }
-    rows.write(output, &[2])
+    rows.write(output, &[2])?;
+    for view in views {
+        verify::advise(view, output);
+    }
+    Ok(())
 }
 
 pub(super) async fn run(
@@ -118,6 +125,8 @@ pub(super) async fn run(
             }),
         ),
         ("limits", limits),
+        ("format", view.format.map(|format| format.to_string()).unwrap_or_default()),
+        ("verified", view.verification.as_ref().map(verify::state).unwrap_or_default()),
         ("signed", signed(&view.secrets)),
         ("auth token", view.auth_token.unwrap_or_else(none)),
         ("basic", basic.unwrap_or_default()),
@@ -126,6 +135,9 @@ pub(super) async fn run(
         ("certificate", view.client_certificate.as_ref().map(certificate).unwrap_or_default()),
         ("headers", view.headers.into_keys().collect::<Vec<_>>().join(", ")),
         ("description", view.description.unwrap_or_default()),
+        ("owner", view.owner.unwrap_or_default()),
+        ("labels", labels(&view.labels)),
+        ("template", view.template.as_ref().map(template).unwrap_or_default()),
         ("problem", view.filters_over_budget.as_deref().map(over_budget).unwrap_or_default()),
         ("not called", view.not_called.unwrap_or_default()),
         ("created", view.created),
@@ -135,6 +147,18 @@ pub(super) async fn run(
         output.line(format_args!("{name:<13}{value}"))?;
     }
     Ok(Exit::Done)
+}
+
+fn labels(labels: &BTreeMap<String, String>) -> String {
+    let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    labels.join(" ")
+}
+
+fn template(template: &Template) -> String {
+    match template.to.as_slice() {
+        [] => format!("messages for {}", template.receiver.title()),
+        to => format!("mails to {}", to.join(", ")),
+    }
 }
 
 fn over_budget(last: &str) -> String {

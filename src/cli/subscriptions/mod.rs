@@ -9,8 +9,10 @@ mod fields;
 mod get;
 mod rotate;
 mod stated;
+mod template;
 mod test;
 mod update;
+mod verify;
 
 pub(super) use self::{create::refused_address, fields::parse_filter};
 
@@ -53,6 +55,8 @@ pub(super) enum Command {
     Delete(delete::Arguments),
     /// Send one test event right now and show what the endpoint answers
     Test(test::Arguments),
+    /// Ask the endpoint whether it wants to be called
+    Verify(verify::Arguments),
     /// Write all subscriptions as YAML, without secrets
     Export(export::Arguments),
     /// Create, update and delete until the subscriptions are those of a file
@@ -73,6 +77,7 @@ pub(super) async fn run(
             Command::RotateSecret(arguments) => rotate::run(target, &arguments, output).await,
             Command::Delete(arguments) => delete::run(target, &arguments, output).await,
             Command::Test(arguments) => test::run(target, &arguments, output).await,
+            Command::Verify(arguments) => verify::run(target, &arguments, output).await,
             Command::Export(arguments) => export::run(target, &arguments, output).await,
             Command::Apply(arguments) => apply::run(target, &arguments, output).await,
         })

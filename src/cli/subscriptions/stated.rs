@@ -6,8 +6,10 @@ use serde_json::{Map, Value};
 use crate::registry::View;
 
 /// Their names; those of the API.
-pub(super) const STATED: [&str; 10] = [
+pub(super) const STATED: [&str; 15] = [
     "description",
+    "owner",
+    "labels",
     "url",
     "topics",
     "filters",
@@ -16,6 +18,9 @@ pub(super) const STATED: [&str; 10] = [
     "rate_limit",
     "deadline",
     "max_concurrency",
+    "format",
+    "verification",
+    "template",
     "workfront",
 ];
 
@@ -25,6 +30,8 @@ pub(super) fn stated(view: &View) -> Map<String, Value> {
     let value = |name: &str| match name {
         // One filter needs no connector.
         "filter_connector" if view.filters.len() < 2 => Value::Null,
+        "verification" => serde_json::to_value(view.verification.as_ref().map(|it| it.method))
+            .unwrap_or_default(),
         name => shown.get(name).cloned().unwrap_or_default(),
     };
     STATED.into_iter().map(|name| (name.to_owned(), value(name))).collect()

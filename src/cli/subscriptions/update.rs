@@ -40,7 +40,7 @@ pub(in crate::cli) struct Arguments {
     keep_secrets: bool,
 }
 
-const CLEARABLE: [&str; 10] = [
+const CLEARABLE: [&str; 15] = [
     "filters",
     "auth_token",
     "authentication",
@@ -50,7 +50,12 @@ const CLEARABLE: [&str; 10] = [
     "rate_limit",
     "deadline",
     "max_concurrency",
+    "format",
+    "verification",
     "description",
+    "owner",
+    "labels",
+    "template",
 ];
 
 pub(super) async fn run(

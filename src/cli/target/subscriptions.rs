@@ -11,7 +11,9 @@ use crate::{
     api::forms,
     cli::{failure::Failure, remote::Parameters},
     registry::{OVERLAP_DEFAULT, View},
+    services::Services,
     test_event::{self, TestEvent, TestEventError, TestEventResponse},
+    verification::{self, VerificationError, VerificationResponse},
 };
 use homing_delivery::endpoint::Endpoints;
 use homing_domain::{
@@ -184,14 +186,43 @@ impl Target<'_> {
             }
         };
         let subscription = services.registry.get(id).await.map_err(Failure::Registry)?;
-        let endpoints = Endpoints::new(&services.settings.endpoint).map_err(Failure::Endpoints)?;
-        let endpoints = endpoints.with_token_store(Arc::clone(&services.store));
+        let endpoints = endpoints(services)?;
         let event = TestEvent { topic, body };
         let sent = test_event::send(&endpoints, &subscription, event).await;
         sent.map_err(|error| match error {
             TestEventError::Topic(error) => Failure::Usage(format!("--topic: {error}")),
             TestEventError::Body(error) => Failure::Usage(format!("--data: {error}")),
+            TestEventError::Unverified(error) => Failure::Field(error),
             TestEventError::Request(error) => Failure::Request(error),
         })
     }
+
+    /// Asks the endpoint of a subscription for its consent: from here, or from there.
+    pub(in crate::cli) async fn verify_subscription(
+        self,
+        id: SubscriptionId,
+    ) -> Result<VerificationResponse, Failure> {
+        match self {
+            Self::Here(services) => {
+                let endpoints = endpoints(services)?;
+                // Announcing the change connects, which may create queues.
+                Self::prepare(services).await?;
+                let verified = verification::verify(&endpoints, &services.registry, id).await;
+                verified.map_err(|error| match error {
+                    VerificationError::Registry(error) => Failure::Registry(error),
+                    VerificationError::Request(error) => Failure::Request(error),
+                })
+            }
+            Self::There(api) => {
+                let id = id.to_string();
+                let parameters = Parameters::default();
+                api.post(&["v1", "subscriptions", &id, "verify"], parameters).await
+            }
+        }
+    }
+}
+
+fn endpoints(services: &Services) -> Result<Endpoints, Failure> {
+    let endpoints = Endpoints::new(&services.settings.endpoint).map_err(Failure::Endpoints)?;
+    Ok(endpoints.with_token_store(Arc::clone(&services.store)))
 }

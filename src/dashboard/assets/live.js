@@ -24,12 +24,7 @@ function showTime(time) {
   }
 }
 function showZone() {
-  // What is offered for some seconds.
-for (const offer of document.querySelectorAll("[data-seconds]")) {
-  setTimeout(() => offer.remove(), Number(offer.dataset.seconds) * 1000);
-}
-
-const zone = byId("zone");
+  const zone = byId("zone");
   const name = Intl.DateTimeFormat().resolvedOptions().timeZone;
   zone.firstChild.textContent = isLocal ? `Times are local (${name}), in filters UTC` : "All times are UTC";
   zone.querySelector("button").textContent = isLocal ? "Show UTC" : "Show local time";

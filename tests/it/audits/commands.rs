@@ -16,7 +16,7 @@ type Known = (&'static str, &'static [&'static str], Leaves);
 const URL: &str = "https://example.com/hook";
 
 /// In an order in which each can be run. `{id}` is the subscription, `{replay}` a replay.
-const COMMANDS: [Known; 41] = [
+const COMMANDS: [Known; 42] = [
     ("topology apply", &[], Record("topology applied")),
     ("subscriptions create", &["--url", URL, "--topic", "order.#"], Record("subscription created")),
     ("subscriptions update", &["{id}", "--description", "x"], Record("subscription updated")),
@@ -44,6 +44,7 @@ const COMMANDS: [Known; 41] = [
     ("subscriptions list", &[], Nothing),
     ("subscriptions get", &[], Nothing),
     ("subscriptions test", &[], Nothing),
+    ("subscriptions verify", &[], Elsewhere),
     ("endpoints list", &[], Nothing),
     ("endpoints get", &[], Nothing),
     ("parked list", &[], Nothing),

@@ -43,6 +43,7 @@ fn api(url: &str) -> Vec<Known> {
         known("PATCH /v1/subscriptions/{id}", json!({"description": "x"}), "subscription updated"),
         known("POST /v1/subscriptions/{id}/rotate-secret", Value::Null, "subscription updated"),
         harmless("POST /v1/subscriptions/{id}/test"),
+        elsewhere("POST /v1/subscriptions/{id}/verify"),
         known("POST /v1/endpoints/disable", json!({"url": url}), "endpoint disabled"),
         known("POST /v1/endpoints/probe", json!({"url": url}), "endpoint probed"),
         known("POST /v1/endpoints/enable", json!({"url": url}), "endpoint enabled"),
@@ -156,7 +157,7 @@ async fn assert_all_are_known(server: &Server, known: &[Known]) {
 type Form = (&'static str, &'static str, Leaves);
 
 /// In an order in which each can be sent. `{id}` is what was created last.
-const FORMS: [Form; 18] = [
+const FORMS: [Form; 27] = [
     (
         "/subscriptions",
         "url=https://example.com/hook&topics=order.%23&signed=1",
@@ -168,14 +169,27 @@ const FORMS: [Form; 18] = [
         Record("subscription updated"),
     ),
     ("/subscriptions/{id}/test", "", Nothing),
+    ("/subscriptions/{id}/verify", "", Elsewhere),
     ("/subscriptions/{id}/rotate", "", Record("subscription updated")),
     ("/endpoint/disable", "url=https://example.com/hook", Record("endpoint disabled")),
     ("/endpoint/probe", "url=https://example.com/hook", Record("endpoint probed")),
     ("/endpoint/enable", "url=https://example.com/hook", Record("endpoint enabled")),
+    ("/endpoint/pause", "url=https://example.com/hook&for=1h", Record("endpoint paused")),
+    ("/endpoint/undo", "", Elsewhere),
+    ("/endpoints/selected", "", Nothing),
+    ("/endpoints/set", "action=disable&count=1", Record("endpoint disabled")),
     ("/sources/{name}/pause", "", Record("source paused")),
     ("/sources/{name}/resume", "", Record("source resumed")),
     ("/sources/{name}/reset", "to=largest", Record("source reset")),
     ("/subscriptions/{id}/delete", "sure=1", Record("subscription deleted")),
+    (
+        "/alerting",
+        "receiver=slack&url=https://example.com/slack&endpoints=1",
+        Record("subscription created"),
+    ),
+    ("/alerting/try", "", Nothing),
+    ("/tokens", "name=main&scope=read", Record("token created")),
+    ("/tokens/{name}/revoke", "sure=1", Record("token deleted")),
     ("/replays", "since=2020-01-01T00:00&until=2020-01-01T00:01", Record("replay created")),
     ("/replays/{id}/stop", "", Record("replay stopped")),
     ("/replays/{id}/resume", "", Record("replay resumed")),

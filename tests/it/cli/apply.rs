@@ -65,7 +65,11 @@ fn what_is_exported_is_applied_again() {
     let home = Home::new();
     home.write("subscriptions.yaml", FILE);
     home.run(&["subscriptions", "apply", "subscriptions.yaml", "--yes"]).done();
+    let key_pair =
+        ["--url", "https://example.com/v1a", "--topic", "a", "--signature-scheme", "v1a"];
+    home.run(&[&["subscriptions", "create"], &key_pair[..]].concat()).done();
     let exported = home.run(&["subscriptions", "export"]).done();
+    assert_eq!(exported.matches("signature_scheme: \"v1a\"").count(), 1, "{exported}");
     assert!(exported.starts_with("subscriptions:\n  - id: \""), "{exported}");
     home.write("exported.yaml", exported.as_bytes());
     let apply = |home: &Home, file| home.run(&["subscriptions", "apply", file, "--yes", "--prune"]);

@@ -287,6 +287,9 @@ async fn what_the_api_does_not_offer_is_refused_by_name() {
     assert!(answer.stderr.starts_with("homing: http://127.0.0.1:1 does not answer"), "{answer:?}");
     let answer = there.command(&["--profile", "x", "status"]).output().map(Answer::from).unwrap();
     assert!(answer.code == 2 && answer.stderr.contains("profiles.toml"), "{answer:?}");
+    // Nor is the token of one installation sent to another.
+    let answer = there.run(&["--profile", "x", "status"]);
+    assert!(answer.code == 2 && answer.stderr.contains("give one of them"), "{answer:?}");
     // Those of no installation work in any case.
     assert!(there.run(&["config"]).done().contains("[broker]"));
     assert!(there.run(&["completions", "bash"]).done().contains("homing"));

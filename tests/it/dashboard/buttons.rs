@@ -1,10 +1,15 @@
 //! Every button does what it says.
 
-use homing_domain::{clock, source::SourceStatus, time::UnixMillis};
+use homing_domain::{circuit::StateName, clock, source::SourceStatus, time::UnixMillis};
 use serde_json::json;
 
 use super::{Scene, browser::Browser};
-use crate::support::{broker::Raw, eventually, holds};
+use crate::{
+    circuits::wait_for_state,
+    support::{broker::Raw, eventually, holds},
+};
+
+const FILTER: &str = r#"{"fieldName": "status", "fieldValue": "CUR", "comparison": "eq"}"#;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscription_is_made_changed_tried_out_and_removed() {
@@ -14,11 +19,12 @@ async fn a_subscription_is_made_changed_tried_out_and_removed() {
     browser.follow("#new").await;
     browser.fill("#url", "ftp://example.com").await;
     browser.fill("#topics", "shop.*\ncart.#").await;
+    browser.follow("#turn-filters").await;
     browser.fill("#filters", "{").await;
     browser.follow("#save").await;
     browser.see("#filters-error", "not JSON").await;
-    let filter = r#"{"fieldName": "status", "fieldValue": "CUR", "comparison": "eq"}"#;
-    browser.fill("#filters", filter).await;
+    browser.see("#url-error", "`ftp` is not a scheme").await;
+    browser.fill("#filters", FILTER).await;
     browser.follow("#save").await;
     browser.see("#url-error", "`ftp` is not a scheme").await;
     browser.fill("#url", &scene.receiver.url("/shop")).await;
@@ -85,6 +91,34 @@ async fn a_subscription_is_made_changed_tried_out_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_is_asked_for_its_consent_and_events_get_another_form() {
+    let scene = Scene::set().await;
+    let browser = Browser::open(scene.url()).await;
+    browser.go("/subscriptions/new").await;
+    browser.fill("#url", &scene.receiver.url("/asked")).await;
+    browser.fill("#topics", "asked.*").await;
+    browser.click("#format option:nth-child(3)").await;
+    browser.click("#verification option:nth-child(3)").await;
+    browser.follow("#save").await;
+    browser.see("#unverified", "is not verified").await;
+    browser.see("main", "cloudevents-binary").await;
+    browser.follow("#ask-consent").await;
+    browser.see("#asked", "did not consent").await;
+    browser.see("#asked", "does not repeat the challenge").await;
+    assert_eq!(scene.receiver.count_at("/asked"), 1);
+    browser.go("/subscriptions").await;
+    browser.see("main", "not verified").await;
+    browser.fill("#q", &scene.receiver.url("/asked")).await;
+    browser.follow("#find").await;
+    browser.follow("tbody a").await;
+    browser.follow("#edit").await;
+    browser.click("#verification option:nth-child(1)").await;
+    browser.follow("#save").await;
+    browser.see(".said", "Updated").await;
+    assert_eq!(browser.count("#ask-consent").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_address_gets_no_secrets_until_the_box_is_ticked() {
     let scene = Scene::set().await;
     let browser = Browser::open(scene.url()).await;
@@ -112,8 +146,7 @@ async fn an_endpoint_is_disabled_enabled_and_sent_what_was_parked() {
     browser.see("main", "frozen").await;
     browser.see("#undo", "Disabled: nothing is sent to it").await;
     browser.follow("#undo button").await;
-    browser.element("#disable").await;
-    browser.see("#undo", "Enabled").await;
+    browser.see("#done", "Undone").await;
     browser.follow("#disable").await;
     browser.element("#enable").await;
     // The offer ends by itself.
@@ -122,6 +155,14 @@ async fn an_endpoint_is_disabled_enabled_and_sent_what_was_parked() {
     assert_eq!(browser.count("#life rect").await, 3, "frozen, closed, frozen");
 
     let gone = scene.receiver.url("/gone");
+    // Undone, it is frozen for the reason that it had.
+    browser.go(&format!("/endpoint?url={gone}")).await;
+    browser.follow("#enable").await;
+    browser.see("#undo", "Enabled: attempts begin slowly").await;
+    browser.follow("#undo button").await;
+    browser.see("#done", "Undone").await;
+    browser.go("/audit?kind=endpoint&action=disabled").await;
+    browser.see("tbody tr:first-child", "undone: true").await;
     browser.go("/endpoints?state=frozen").await;
     browser.follow(&format!("a[title=\"{gone}\"]")).await;
     browser.see("main", "410 Gone").await;
@@ -132,6 +173,51 @@ async fn an_endpoint_is_disabled_enabled_and_sent_what_was_parked() {
     browser.see("#matched", "0").await;
     browser.follow("#back").await;
     browser.see("main", "closed").await;
+}
+
+/// Goal: during a pause nothing is sent; its end, or an operator, sends what was held.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_is_paused_and_gets_what_was_held_afterwards() {
+    let scene = Scene::set().await;
+    let installation = &scene.running.installation;
+    let well = scene.receiver.url("/well");
+    let browser = Browser::open(scene.url()).await;
+    let before = scene.receiver.count_at("/well");
+    browser.go(&format!("/endpoint?url={well}")).await;
+    browser.click("#for option:nth-child(2)").await;
+    browser.follow("#pause").await;
+    browser.see("#undo", "Paused: its deliveries are held").await;
+    browser.see("main", "an operator paused it").await;
+    browser.see("main", "in 59 min").await;
+    installation.publisher.publish(Raw::new("order.new", "paused-1", "{}")).await;
+    browser.go_until(&format!("/deliveries?event=paused-1&url={well}"), "tbody .state.wait").await;
+    assert_eq!(scene.receiver.count_at("/well"), before);
+    browser.go(&format!("/endpoint?url={well}")).await;
+    browser.follow("#probe").await;
+    browser.see("#done", "A probe is due").await;
+    scene.receiver.wait_for_at("/well", before + 1).await;
+    wait_for_state(installation, &well, StateName::Closed).await;
+
+    browser.go(&format!("/endpoint?url={well}")).await;
+    browser.follow("#pause").await;
+    browser.follow("#undo button").await;
+    browser.see("#done", "Undone").await;
+    browser.element("#pause").await;
+    browser.go("/audit?kind=endpoint&action=paused").await;
+    browser.see("tbody", "until: ").await;
+    // What changed since is not overwritten, and what was long ago is not taken back.
+    let form = |fields: String| {
+        let request = scene.running.client.post(format!("{}/endpoint/undo", scene.url()));
+        let request = request.header("sec-fetch-site", "same-origin");
+        request.header("content-type", "application/x-www-form-urlencoded").body(fields)
+    };
+    let now = clock::now().get();
+    for (at, why) in [(now, "changed again"), (now - 60_000, "ten seconds")] {
+        let answer =
+            form(format!("url={well}&was=closed&at={at}")).send().await.expect("an answer");
+        let answer = answer.text().await.expect("text");
+        assert!(answer.contains(why), "{answer}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,11 @@
 //! Lists: order, filters, selections, what is kept current, and keys.
 
+use homing_domain::circuit::StateName;
 use homing_store::Intervention;
 
 use super::{Scene, browser::Browser};
 use crate::{
+    circuits::wait_for_state,
     held::set,
     support::{broker::Raw, eventually, holds},
 };
@@ -36,6 +38,69 @@ async fn endpoints_are_ordered_by_column_the_broken_ones_first() {
     assert_eq!(browser.script(long).await, serde_json::json!([true, true]));
     browser.go("/endpoints?sort=beauty").await;
     browser.see("main", "`beauty` is not an order").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_are_ordered_by_column() {
+    let scene = Scene::set().await;
+    let browser = Browser::open(scene.url()).await;
+    let first = "tbody tr:first-child";
+    browser.go_until("/topics?sort=events", "tbody tr:nth-child(3)").await;
+    browser.see(first, "order.paid").await;
+    assert_eq!(browser.count("th[aria-sort=descending] #sort-events").await, 1);
+    browser.follow("#sort-unwanted").await;
+    browser.see(first, "homing.endpoint.frozen").await;
+    browser.follow("#sort-topic").await;
+    browser.see(first, "homing.endpoint.frozen").await;
+    browser.see("tbody tr:nth-child(2)", "old.one").await;
+    browser.follow("#sort-last").await;
+    assert_eq!(browser.count("th[aria-sort=descending] #sort-last").await, 1);
+    browser.go("/topics?sort=beauty").await;
+    browser.see("main", "`beauty` is not an order").await;
+}
+
+/// Goal: several endpoints are set at once, after a page that shows how many they are, and none that
+/// was not asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn endpoints_that_are_selected_or_match_are_set_after_a_count() {
+    let scene = Scene::set().await;
+    let installation = &scene.running.installation;
+    let (well, gone) = (scene.receiver.url("/well"), scene.receiver.url("/gone"));
+    let browser = Browser::open(scene.url()).await;
+    browser.go_until("/endpoints", "tbody tr:nth-child(4)").await;
+    browser.follow("#disable-chosen").await;
+    browser.see("main", "Select endpoints first").await;
+    browser.go("/endpoints").await;
+    browser.click(&format!("[aria-label=\"Select {well}\"]")).await;
+    browser.click(&format!("[aria-label=\"Select {gone}\"]")).await;
+    browser.follow("#disable-chosen").await;
+    // The other one is frozen already.
+    browser.see("h1", "Disable 1 endpoint?").await;
+    browser.see("#named", "/well").await;
+    browser.follow("#go").await;
+    browser.see("#said", "1 endpoint is disabled.").await;
+    wait_for_state(installation, &well, StateName::Frozen).await;
+
+    browser.go("/endpoints?q=WELL").await;
+    browser.follow("#pause-matching").await;
+    browser.see("h1", "Pause 1 endpoint?").await;
+    browser.click("#for option:nth-child(2)").await;
+    browser.follow("#go").await;
+    browser.see("#said", "1 endpoint is paused.").await;
+    assert_eq!(browser.count("tbody .state.wait").await, 1);
+
+    browser.go("/endpoints?state=frozen").await;
+    browser.follow("#probe-matching").await;
+    browser.see("h1", "Nothing to probe").await;
+    browser.follow("#back").await;
+    assert_eq!(browser.path().await, "/endpoints?state=frozen");
+    browser.follow("#enable-matching").await;
+    browser.see("h1", "Enable 2 endpoints?").await;
+    browser.follow("#go").await;
+    browser.see("#said", "2 endpoints are enabled.").await;
+    wait_for_state(installation, &gone, StateName::Closed).await;
+    browser.go("/audit?kind=endpoint&action=enabled").await;
+    assert_eq!(browser.count("tbody tr").await, 2, "each is on record");
 }
 
 #[tokio::test(flavor = "multi_thread")]

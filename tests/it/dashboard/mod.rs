@@ -1,14 +1,18 @@
 //! The dashboard as users see it, in a real browser; and requests that it refuses.
 
+mod alerting;
 mod browser;
 mod buttons;
 mod auth;
+mod editor;
+mod events;
 mod first_run;
 mod incident;
 mod lists;
 mod pages;
 mod plain;
 mod search;
+mod settings;
 
 use serde_json::json;
 

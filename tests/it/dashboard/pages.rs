@@ -47,6 +47,11 @@ async fn every_page_shows_what_it_should_and_runs_nothing_from_outside() {
     browser.follow("tbody a").await;
     browser.element("#edit").await;
     let subscription = browser.path().await;
+    browser.go("/event?id=order-1").await;
+    browser.script(OPEN_ALL).await;
+    browser.follow("a.attempt").await;
+    browser.element("#request").await;
+    let attempt = browser.path().await;
     let pages = [
         ("overview", "/".to_owned(), "are parked"),
         ("endpoints", "/endpoints".to_owned(), "frozen"),
@@ -61,6 +66,7 @@ async fn every_page_shows_what_it_should_and_runs_nothing_from_outside() {
         ("attempts-wrong", "/deliveries?status=many".to_owned(), "Not searched"),
         ("event", "/event?id=order-1".to_owned(), "is parked since"),
         ("event-payload", "/event?id=order-1".to_owned(), "curl -sS"),
+        ("attempt", attempt, "x-homing-topic"),
         ("event-unknown", "/event?id=nothing".to_owned(), "Nothing is known"),
         ("parked", "/parked".to_owned(), "exhausted"),
         ("parked-none", "/parked?topic=nothing".to_owned(), "matches"),
@@ -69,6 +75,10 @@ async fn every_page_shows_what_it_should_and_runs_nothing_from_outside() {
         ("subscription", subscription.clone(), SCRIPT),
         ("subscription-new", "/subscriptions/new".to_owned(), "One a line"),
         ("subscription-edit", format!("{subscription}/edit"), "Edit subscription"),
+        ("settings", "/settings".to_owned(), "Who you are here"),
+        ("tokens", "/tokens".to_owned(), "There are none in the store"),
+        ("alerting", "/alerting".to_owned(), "None is alerted"),
+        ("audit", "/audit".to_owned(), "created"),
         ("topics", "/topics".to_owned(), "Topics of which events came"),
         ("replays", "/replays".to_owned(), "There was no replay yet"),
         (
@@ -92,10 +102,8 @@ async fn every_page_shows_what_it_should_and_runs_nothing_from_outside() {
             assert_eq!(browser.count("h1").await, 1, "{name}");
             let Look { width, scheme } = look;
             let wide = browser.script("return document.documentElement.scrollWidth").await;
-            assert!(
-                wide.as_u64().is_some_and(|wide| wide <= width.into()),
-                "{name} at {width}: {wide}"
-            );
+            let fits = wide.as_u64().is_some_and(|wide| wide <= width.into());
+            assert!(fits, "{name} at {width}: {wide}");
             browser.keep(&format!("{name}-{width}-{scheme}")).await;
         }
         // The answer of an address that names nothing is in the console.

@@ -20,6 +20,9 @@ async fn without_javascript_every_page_shows_its_content() {
         ("/subscriptions", "order.*"),
         ("/subscriptions/new", "One a line"),
         ("/sources", "livestream"),
+        ("/settings", "this machine"),
+        ("/tokens", "every request from this machine"),
+        ("/alerting", "None is alerted"),
         ("/search?q=order", "order-2"),
         ("/docs", "Publish an event"),
     ] {
@@ -64,6 +67,10 @@ async fn without_javascript_the_buttons_work() {
     let gone = scene.receiver.url("/gone");
     browser.go(&format!("/endpoint?url={gone}")).await;
     browser.see("main", "frozen").await;
+    browser.follow("#enable").await;
+    browser.element("#disable").await;
+    browser.follow("#undo button").await;
+    browser.see("#done", "Undone").await;
     browser.follow("#enable").await;
     browser.element("#disable").await;
 

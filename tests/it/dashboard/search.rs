@@ -110,6 +110,8 @@ async fn pages_are_small() {
         "/event?id=order-1".to_owned(),
         "/parked".to_owned(),
         "/subscriptions".to_owned(),
+        "/subscriptions/new".to_owned(),
+        "/alerting".to_owned(),
         "/topics".to_owned(),
         "/audit".to_owned(),
     ] {

@@ -225,7 +225,7 @@ impl Scene {
     }
 }
 
-/// The endpoints of `examples/endpoints.rs`, at any port.
+/// The endpoints of `examples/endpoints.py`, at any port.
 async fn endpoints() -> Receiver {
     Receiver::answering(|request| match request.path.as_str() {
         "/recovers" if request.header("x-homing-attempt").is_none_or(|it| it < "3") => {

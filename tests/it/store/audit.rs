@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use homing_domain::{
     api_token::{ApiToken, Scope, TokenDigest},
     audit::{Action, Actor, AuditRecord, Change, ChangeResult, ObjectKind, Via},
-    circuit::CircuitRules,
+    circuit::{CircuitRules, CircuitState, Reason},
     clock,
     id::SubscriptionId,
     signature::SigningSecret,
@@ -57,6 +57,13 @@ pub(super) async fn every_change_of_the_store_is_on_record_with_its_actor(place:
     for change in [Intervention::Disable, Intervention::Enable] {
         hers.set_circuit(&url, change, clock::now()).await?;
     }
+    let until = clock::now().plus(Duration::from_hours(1));
+    let (paused, _) = hers.set_circuit(&url, Intervention::Pause(until), clock::now()).await?;
+    let (state, reason) = (CircuitState::Closed, Reason::Enabled);
+    let undo = Intervention::Restore { changed: paused.since, state, reason };
+    for _ in 0..2 {
+        hers.set_circuit(&url, undo, clock::now()).await?;
+    }
     let (open, tally) = dead("open");
     store.merge_tallies(&[(open.clone(), tally)], &CircuitRules::default(), at(0)).await?;
     hers.set_circuit(&open, Intervention::Probe, at(0)).await?;
@@ -82,6 +89,8 @@ pub(super) async fn every_change_of_the_store_is_on_record_with_its_actor(place:
         (Action::Deleted, &by_id),
         (Action::Disabled, url.as_str()),
         (Action::Enabled, url.as_str()),
+        (Action::Paused, url.as_str()),
+        (Action::Enabled, url.as_str()),
         (Action::Probed, open.as_str()),
         (Action::Created, "ci"),
         (Action::Deleted, "ci"),
@@ -100,8 +109,12 @@ pub(super) async fn every_change_of_the_store_is_on_record_with_its_actor(place:
     assert_eq!(difference(Action::Updated), updated);
     let disabled = json!({"state": {"before": "closed", "after": "frozen"}});
     assert_eq!(difference(Action::Disabled), disabled);
-    let paused = json!({"status": {"before": "running", "after": "paused"}});
+    let paused = json!({
+        "state": {"before": "closed", "after": "open"}, "until": until.to_string(),
+    });
     assert_eq!(difference(Action::Paused), paused);
+    let undone = records.iter().filter(|record| record.change.difference.contains_key("undone"));
+    assert_eq!(undone.count(), 1, "the second finds nothing to take back");
     assert!(
         !json!(records.iter().map(|one| &one.change.difference).collect::<Vec<_>>())
             .to_string()

@@ -75,7 +75,9 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Intervention::Enable),
         Just(Intervention::Disable),
         Just(Intervention::Probe),
+        Just(Intervention::Pause(at(600_000))),
         Just(Intervention::Gone),
+        Just(Intervention::DisableByEndpoint),
     ];
     prop_oneof![
         12 => tally.prop_map(Step::Merge),
@@ -93,7 +95,12 @@ fn ruled(circuit: &Circuit, step: &Step, rules: &CircuitRules, now: UnixMillis) 
         Step::Set(Intervention::Enable) => circuit.enable(now),
         Step::Set(Intervention::Disable) => circuit.disable(now),
         Step::Set(Intervention::Probe) => circuit.probe_now(now),
+        Step::Set(Intervention::Pause(until)) => circuit.pause(*until, now),
+        Step::Set(Intervention::Restore { changed, state, reason }) => {
+            circuit.restore(*changed, *state, *reason, now)
+        }
         Step::Set(Intervention::Gone) => circuit.gone(now),
+        Step::Set(Intervention::DisableByEndpoint) => circuit.disable_by_endpoint(now),
     }
 }
 
@@ -172,7 +179,7 @@ pub(super) async fn an_operator_freezes_and_frees_what_was_never_called(place: P
         Intervention::Disable,
         Intervention::Gone,
         Intervention::Enable,
-        Intervention::Gone,
+        Intervention::DisableByEndpoint,
     ] {
         changes.extend(set(intervention).await?.1.map(|change| change.to_string()));
     }
@@ -181,11 +188,12 @@ pub(super) async fn an_operator_freezes_and_frees_what_was_never_called(place: P
         [
             "closed → frozen: an operator disabled it",
             "frozen → closed: an operator enabled it",
-            "closed → frozen: the endpoint answered 410 Gone",
+            "closed → frozen: the endpoint answered `webhook-delivery: disable`",
         ]
     );
     let circuit = store.circuit(&url("a")).await?.ok_or("it was made")?;
-    assert_eq!((circuit.state, circuit.reason), (CircuitState::Frozen, Some(Reason::Gone)));
+    let disabled = Some(Reason::DisabledByEndpoint);
+    assert_eq!((circuit.state, circuit.reason), (CircuitState::Frozen, disabled));
     // Three changes at one instant: each later than the one before.
     let since = UnixMillis::new(at(7).get() + 3);
     assert_eq!((circuit.created, circuit.since), (at(7), since));
@@ -370,15 +378,13 @@ pub(super) async fn the_life_of_a_circuit_is_kept_and_bounded(place: Place) -> K
     let found = lived().await?;
     assert_eq!((found.len(), found.last().map(|last| last.0)), (100, Some(at(3_119))));
     assert_eq!(store.circuit_changes(&url("b")).await?.len(), 1, "each has its own");
-    // What is forgotten leaves nothing.
     assert_eq!(store.prune_circuits(at(9_000)).await?, 1);
     assert_eq!(lived().await?, []);
     Ok(())
 }
 
 pub(super) async fn circuits_survive_reopening(place: Place) -> Kept {
-    let store = place.open().await?;
-    let rules = CircuitRules::default();
+    let (store, rules) = (place.open().await?, CircuitRules::default());
     let tallies = [(url("a"), failed(2_500, at(3))), dead("b"), (url("c"), failed(1, at(1)))];
     store.merge_tallies(&tallies, &rules, at(4)).await?;
     store.set_circuit(&url("b"), Intervention::Disable, at(5)).await?;
@@ -386,8 +392,7 @@ pub(super) async fn circuits_survive_reopening(place: Place) -> Kept {
     let before = (store.circuits(&page).await?, store.unsettled_circuits().await?);
     assert_eq!((before.0.circuits.len(), before.1.circuits.len()), (3, 2));
     store.close().await;
-    let merged = store.merge_tallies(&tallies, &rules, at(6)).await;
-    assert!(matches!(merged, Err(StoreError::Closed)));
+    assert!(matches!(store.merge_tallies(&tallies, &rules, at(6)).await, Err(StoreError::Closed)));
 
     let store = place.open().await?;
     assert_eq!((store.circuits(&page).await?, store.unsettled_circuits().await?), before);

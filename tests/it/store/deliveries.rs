@@ -13,7 +13,9 @@ use homing_domain::{
     time::UnixMillis,
     verdict::ParkReason,
 };
-use homing_store::{DeliveryFilter, DeliveryListing, DeliveryPage, Store};
+use homing_store::{
+    DeliveryFilter, DeliveryListing, DeliveryPage, RecordFilter, RecordPage, Store,
+};
 
 use super::{
     Kept, Place,
@@ -260,7 +262,10 @@ pub(super) async fn an_event_that_was_parked_is_listed_until_it_was_replayed(pla
 /// one begins. Method: one delivery with another topic behind very many.
 pub(super) async fn a_search_without_an_index_goes_on_page_by_page(place: Place) -> Kept {
     let store = place.open().await?;
-    let rare = Record { topic: "rare".to_owned(), ..accepted("rare", 0) };
+    let mut rare = Record { topic: "rare".to_owned(), ..accepted("rare", 0) };
+    if let AttemptEvent::Attempted(attempted) = &mut rare.happened {
+        attempted.status = Some(204);
+    }
     store.record_attempts(std::slice::from_ref(&rare), None).await?;
     for batch in 0..11_u64 {
         let batch: Vec<_> =
@@ -277,7 +282,15 @@ pub(super) async fn a_search_without_an_index_goes_on_page_by_page(place: Place)
     assert_eq!((first.last.len(), first.is_cut), (0, true));
     let second = store.deliveries(&DeliveryPage { after: first.next, ..page }).await?;
     assert_eq!((second.last, second.next, second.is_cut), (vec![rare.clone()], None, false));
-    assert_eq!(pages(&*store, &filter, 10).await?, [rare]);
+    assert_eq!(pages(&*store, &filter, 10).await?, [rare.clone()]);
+
+    // Attempts in the same way.
+    let filter = RecordFilter { status: "204".parse().ok(), ..RecordFilter::default() };
+    let page = RecordPage { filter, after: None, limit: 10 };
+    let first = store.attempts(&page).await?;
+    assert_eq!((first.records.len(), first.is_cut), (0, true));
+    let second = store.attempts(&RecordPage { after: first.next, ..page }).await?;
+    assert_eq!((second.records, second.next, second.is_cut), (vec![rare], None, false));
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use homing_domain::{
     history::{Count, HourFigures, Series, TopicSeen},
     time::UnixMillis,
 };
-use homing_store::{HistoryBatch, HistoryGaps, Hours, Store, TopicPage};
+use homing_store::{HistoryBatch, HistoryGaps, Hours, Store, TopicOrder, TopicPage};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -126,6 +126,7 @@ pub(crate) async fn topics_beyond_the_limit_count_as_others(place: Place) -> Kep
         after: after.map(str::to_owned),
         unwanted,
         limit,
+        ..TopicPage::default()
     };
     let first = store.topics(&page(None, false, 2)).await?;
     let names = |topics: &[TopicSeen]| -> Vec<_> {
@@ -136,6 +137,21 @@ pub(crate) async fn topics_beyond_the_limit_count_as_others(place: Place) -> Kep
     assert_eq!((others.events, others.last_ms), (1, hour(3)));
     let last = store.topics(&page(first.next.as_deref(), false, 2)).await?;
     assert_eq!((names(&last.topics), last.next), (vec![("c".to_owned(), 2)], None));
+
+    let mut sorted = TopicPage { order: TopicOrder::Last, limit: 1, ..TopicPage::default() };
+    let mut found = Vec::new();
+    loop {
+        let part = store.topics(&sorted).await?;
+        found.extend(part.topics.into_iter().map(|seen| seen.topic));
+        match part.next {
+            Some(next) => sorted.after = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(found, ["c", "a", "b"].map(str::to_owned), "what is equal is ordered by topic");
+    let most = TopicPage { order: TopicOrder::Events, limit: 9, ..TopicPage::default() };
+    let most = names(&store.topics(&most).await?.topics);
+    assert_eq!(most, [("a", 2), ("c", 2), ("b", 1)].map(|(topic, events)| (topic.into(), events)));
 
     let unwanted = store.topics(&page(None, true, 9)).await?;
     assert_eq!(names(&unwanted.topics), [("c".to_owned(), 2)]);

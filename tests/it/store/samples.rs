@@ -9,16 +9,26 @@ use homing_domain::{
     signature::{SignatureScheme, SigningSecret},
     subscription::{
         AuthToken, Authentication, BasicCredentials, ClientCertificate, ClientCertificatePem,
-        Draft, OAuth2Credentials, Subscription, SubscriptionSpec, TokenEndpointAuthMethod, Version,
+        Consent, Draft, EventFormat, OAuth2Credentials, Receiver, Subscription, SubscriptionSpec,
+        Template, TokenEndpointAuthMethod, Verification, VerificationMethod, Version,
         WorkfrontForm,
     },
     time::UnixMillis,
+    url::EndpointUrl,
 };
 use homing_store::{HeldFor, Page, Store, StoreError};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::Kept;
+
+/// With or without a consent, and a rate that it allows.
+fn verification(url: &EndpointUrl, (has_consent, rate): (bool, Option<u32>)) -> Verification {
+    let method = VerificationMethod::Handshake;
+    let rate = rate.and_then(NonZeroU32::new);
+    let consent = has_consent.then(|| Consent::new(method, url, UnixMillis::new(7), rate));
+    Verification { method, consent }
+}
 
 /// A subscription that differs from those for other paths in nothing but its URL.
 pub(super) fn subscription(path: impl std::fmt::Display) -> Subscription {
@@ -139,6 +149,19 @@ fn authentication() -> impl Strategy<Value = Authentication> {
     prop_oneof![basic, oauth2]
 }
 
+fn template() -> impl Strategy<Value = Template> {
+    let address = "[a-z]{1,9}@example\\.com";
+    let mail = (address, prop::collection::vec(address, 1..4));
+    let mail = mail.prop_map(|(from, to)| Template {
+        from: Some(from),
+        to,
+        ..Template::new(Receiver::Email)
+    });
+    let other =
+        prop_oneof![Just(Receiver::Slack), Just(Receiver::Teams), Just(Receiver::PagerDuty)];
+    prop_oneof![mail, other.prop_map(Template::new)]
+}
+
 /// Any terms, from which no settings know the schedule.
 pub(super) fn spec() -> impl Strategy<Value = SubscriptionSpec> {
     let secret = prop::collection::vec(any::<u8>(), 24..=64)
@@ -160,14 +183,21 @@ pub(super) fn spec() -> impl Strategy<Value = SubscriptionSpec> {
             prop::option::of(form()),
             prop::option::of(authentication()),
             prop::option::of(Just(client_certificate())),
+            prop::sample::select(EventFormat::ALL.to_vec()),
+            prop::option::of((prop::bool::ANY, prop::option::of(1_u32..))),
+            prop::option::of(any::<String>()),
+            prop::collection::btree_map("[a-z]{1,8}", any::<String>(), 0..3),
+            prop::option::of(template()),
         ),
     )
         .prop_map(|(url, topics, filters, auth_token, secrets, headers, schedule, rest)| {
+            let url: EndpointUrl = url.parse().expect("a URL");
             SubscriptionSpec {
+                verification: rest.5.map(|given| verification(&url, given)),
                 rate_limit: NonZeroU32::new(u32::from(headers.is_empty()) * 7),
                 deadline: (!headers.is_empty()).then(|| Duration::from_millis(30_500)),
                 max_concurrency: NonZeroU32::new(u32::from(headers.is_empty()) * 9),
-                url: url.parse().expect("a URL"),
+                url,
                 topics: topics.iter().map(|text| text.parse().expect("a pattern")).collect(),
                 filters,
                 authentication: rest.2.filter(|_| auth_token.is_none()),
@@ -176,6 +206,13 @@ pub(super) fn spec() -> impl Strategy<Value = SubscriptionSpec> {
                 headers,
                 schedule,
                 description: rest.0,
+                format: match (&rest.1, &rest.8) {
+                    (None, None) => rest.4,
+                    _ => EventFormat::Native,
+                },
+                owner: rest.6,
+                labels: rest.7,
+                template: rest.8.filter(|_| rest.1.is_none()),
                 workfront: rest.1,
                 client_certificate: rest.3,
             }

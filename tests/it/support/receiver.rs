@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{ConnectInfo, State},
-    http::{HeaderMap, Response, StatusCode, Uri},
+    http::{HeaderMap, Method, Response, StatusCode, Uri},
 };
 use futures_util::stream::{self, StreamExt};
 use parking_lot::Mutex;
@@ -21,6 +21,7 @@ pub(crate) struct Recorded {
     pub at: Instant,
     /// The other end of the connection that it came by.
     pub peer: SocketAddr,
+    pub method: Method,
     pub path: String,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -55,10 +56,10 @@ pub(crate) struct Reply {
     body: ReplyBody,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum ReplyBody {
     Short,
-    Text(&'static str),
+    Text(String),
     Endless,
     Stalled,
 }
@@ -92,8 +93,8 @@ impl Reply {
     }
 
     /// With this body.
-    pub(crate) fn saying(mut self, text: &'static str) -> Self {
-        self.body = ReplyBody::Text(text);
+    pub(crate) fn saying(mut self, text: impl Into<String>) -> Self {
+        self.body = ReplyBody::Text(text.into());
         self
     }
 
@@ -110,9 +111,9 @@ impl Reply {
     }
 
     fn body(&self) -> Body {
-        match self.body {
+        match &self.body {
             ReplyBody::Short => Body::from("ok"),
-            ReplyBody::Text(text) => Body::from(text),
+            ReplyBody::Text(text) => Body::from(text.clone()),
             ReplyBody::Endless => {
                 let chunk = Bytes::from(vec![b'x'; 64 * 1024]);
                 Body::from_stream(stream::repeat(Ok::<_, Infallible>(chunk)))
@@ -229,13 +230,13 @@ impl Receiver {
 async fn record(
     State(recording): State<Arc<Recording>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    uri: Uri,
+    (method, uri): (Method, Uri),
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
     let path = uri.path().to_owned();
     let (at, accepted) = (Instant::now(), false);
-    let mut request = Recorded { at, peer, path, headers, body, accepted };
+    let mut request = Recorded { at, peer, method, path, headers, body, accepted };
     let reply = (recording.script)(&request);
     request.accepted = (200..300).contains(&reply.status);
     recording.requests.lock().push(request);

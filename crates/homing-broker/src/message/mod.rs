@@ -23,6 +23,7 @@ use homing_domain::{
 };
 
 mod amqp10;
+mod cloud_event;
 mod origin;
 mod read;
 mod recipients;
@@ -194,6 +195,8 @@ impl Message {
     pub fn delivery(&self) -> Option<Delivery> {
         let subscription = self.subscription()?;
         let delivery = Delivery::new(Arc::clone(&self.event), subscription, self.progress.clone());
-        Some(delivery.with_trace(self.trace.clone()))
+        let Carried(carried) = self.carried.as_ref();
+        let attributes = cloud_event::attributes(carried.headers().as_ref()).map(Arc::new);
+        Some(delivery.with_trace(self.trace.clone()).with_cloud_event(attributes))
     }
 }

@@ -250,7 +250,7 @@ fn event(url: &EndpointUrl, change: &CircuitTransition, topic: Topic, now: UnixM
         "url": url.as_str(),
         "from": change.from.name(),
         "to": change.to.name(),
-        "reason": change.reason.to_string(),
+        "reason": change.reason.of(change.to.name()),
         "at": now.to_string(),
     });
     Event {

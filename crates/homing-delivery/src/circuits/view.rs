@@ -65,7 +65,7 @@ impl View {
             url: url.as_str().to_owned(),
             state: circuit.state.name().as_str(),
             since: circuit.since.to_string(),
-            reason: circuit.reason.map(|reason| reason.to_string()),
+            reason: circuit.reason.map(|reason| reason.of(circuit.state.name())),
             successes: circuit.successes,
             failures: circuit.failures,
             consecutive_failures: circuit.consecutive_failures,

@@ -9,7 +9,9 @@ use super::{
     RequestError, classify, client::BoxError, connection::Failed, describe::describe,
     secrets::without_query,
 };
-use homing_domain::{outcome::Outcome, payload::Payload, time::UnixMillis};
+use homing_domain::{
+    delivery_control::DeliveryControl, outcome::Outcome, payload::Payload, time::UnixMillis,
+};
 
 /// The result of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +27,33 @@ pub struct Attempted {
     /// certificate that was refused, as text for operators.
     /// Bounded, without the URL.
     pub cause: Option<String>,
+    /// The instruction of the answer, where the settings have it followed.
+    pub control: Option<DeliveryControl>,
+    /// The permission that the answer to a handshake gives.
+    pub permission: Option<Permission>,
     /// The request and the answer, if they are to be kept.
     pub payload: Option<Arc<Payload>>,
+}
+
+/// The permission that an endpoint gives in its answer to a handshake, as it wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permission {
+    /// `WebHook-Allowed-Origin`
+    pub origin: String,
+    /// `WebHook-Allowed-Rate`
+    pub rate: Option<String>,
+}
+
+impl Permission {
+    /// Reads the permission, if there is one. Source: CloudEvents, *HTTP 1.1 Web Hooks for Event
+    /// Delivery* 1.0.2, 4.2.
+    pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
+        let text = |name| {
+            let value = headers.get(name)?.as_bytes();
+            Some(bounded(String::from_utf8_lossy(value).trim().to_owned()))
+        };
+        Some(Self { origin: text("webhook-allowed-origin")?, rate: text("webhook-allowed-rate") })
+    }
 }
 
 impl Attempted {
@@ -34,7 +61,7 @@ impl Attempted {
     pub(super) fn silent(outcome: Outcome, cause: &(dyn Error + 'static)) -> Self {
         let cause = Some(bounded(describe(cause)));
         let (status, response) = (outcome.status(), Bytes::new());
-        Self { outcome, status, response, cause, payload: None }
+        Self { outcome, status, response, cause, control: None, permission: None, payload: None }
     }
 
     /// There was no complete answer; `error` decides if that is an outcome.

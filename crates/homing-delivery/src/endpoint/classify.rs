@@ -13,7 +13,7 @@ use std::{
 
 use hyper::{
     StatusCode,
-    header::{HeaderMap, RETRY_AFTER},
+    header::{HeaderMap, HeaderName, RETRY_AFTER},
 };
 use tokio::time::error::Elapsed;
 
@@ -24,9 +24,12 @@ use super::{
     resolve::ResolveError,
 };
 use homing_domain::{
+    delivery_control::DeliveryControl,
     outcome::{Obstacle, Outcome, Phase},
     time::UnixMillis,
 };
+
+const WEBHOOK_DELIVERY: HeaderName = HeaderName::from_static("webhook-delivery");
 
 /// The outcome of an answer with this head. Only 2xx accepts; a redirect is not followed, because
 /// its address was never approved.
@@ -40,6 +43,16 @@ pub(super) fn outcome_of(status: StatusCode, headers: &HeaderMap, now: UnixMilli
         status: status.as_u16(),
         retry_after: header.and_then(|value| retry_after(value.as_bytes(), now)),
     }
+}
+
+/// The instruction of the header `webhook-delivery`; of several, the one that reaches further. Others
+/// than the two are ignored.
+///
+/// Source: Svix documentation, *Delivery Control*.
+pub(super) fn control(headers: &HeaderMap) -> Option<DeliveryControl> {
+    let values = headers.get_all(WEBHOOK_DELIVERY).iter();
+    let words = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    words.filter_map(|word| DeliveryControl::read(word.trim_ascii())).max()
 }
 
 /// `Retry-After` counts with these. It is specified for 413, 429 and 503 (source: RFC 9110,
@@ -270,6 +283,24 @@ mod tests {
             let parsed = retry_after(&value, UnixMillis::new(now));
             let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
             prop_assert!(parsed.is_some() || !is_number);
+        }
+    }
+
+    #[test]
+    fn of_several_instructions_the_one_that_reaches_further_counts() {
+        let read = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(WEBHOOK_DELIVERY, HeaderValue::from_static(value));
+            }
+            control(&headers).map(|control| control.to_string())
+        };
+        assert_eq!(read(&["abort-message"]).as_deref(), Some("webhook-delivery: abort-message"));
+        for disable in [&["DISABLE"][..], &["abort-message", "disable"], &["x, disable ,y"]] {
+            assert_eq!(read(disable).as_deref(), Some("webhook-delivery: disable"), "{disable:?}");
+        }
+        for none in [&[][..], &[""], &["disabled"], &["abort message"]] {
+            assert_eq!(read(none), None, "{none:?}");
         }
     }
 

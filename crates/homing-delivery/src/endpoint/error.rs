@@ -15,7 +15,7 @@ pub enum RequestError {
         name: String,
     },
     /// An event that does not fit the subscription's form. Permanent.
-    #[error("the event cannot be sent in Workfront's form")]
+    #[error("the event cannot be sent in the subscription's form")]
     Unfit(#[source] UnfitEvent),
     /// A message in the subscription's form that is larger than its event may be. Permanent.
     #[error(

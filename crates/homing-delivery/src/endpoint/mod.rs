@@ -18,20 +18,21 @@
 //! tests a subscription) do that.
 //!
 //! `address` decides which addresses may be called, `resolve` enforces it and `dns` looks names up,
-//! within `places`. `request` builds (and `rehearse` does so before there is an event), `client`
+//! within `places`. `request` builds, with the event in its `form` (and `rehearse` does so before there is one), `client`
 //! sends, over a `connection` that `dial` opens and `pool` keeps (`reuse` has the rules), and resends
 //! where `resend` allows it; `identities` has a client for each client certificate, `oauth2` a token
-//! for each authorization server's client, `proxy` the way through a proxy. `classify` reads the
-//! answer into what was `attempted`, `describe` describes errors. `payload` makes what is kept of an
+//! for each authorization server's client, `proxy` the way through a proxy. `reading` reads the answer,
+//! `classify` makes it what was `attempted`, `describe` describes errors. `consent` asks an
+//! endpoint whether it wants to be called. `payload` makes what is kept of an
 //! attempt, without `secrets`.
 
-use std::{cell::LazyCell, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, StatusCode, body::Body as _};
 use ipnet::IpNet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::settings::EndpointSettings;
 use homing_domain::{
@@ -49,10 +50,12 @@ mod classify;
 mod client;
 mod collector;
 mod connection;
+mod consent;
 mod dial;
 mod dns;
 mod error;
 mod first_bytes;
+mod form;
 mod identities;
 mod management;
 mod oauth2;
@@ -61,6 +64,7 @@ mod places;
 mod policy;
 mod pool;
 mod proxy;
+mod reading;
 mod recent;
 mod rehearse;
 mod request;
@@ -74,14 +78,10 @@ mod describe;
 #[cfg(test)]
 mod tests;
 
-use attempted::{bounded, moved};
 use client::{Client, SendError};
-use connection::Answer;
-use describe::{describe, refused_certificate};
 use dns::Dns;
 use identities::Identities;
 use oauth2::{Token, Tokens};
-use payload::AnswerRead;
 use policy::Permitted;
 use pool::Host;
 use proxy::Proxy;
@@ -92,6 +92,7 @@ pub use address::{allowed, literal};
 pub use attempted::Attempted;
 pub use classify::retry_after;
 pub use collector::{Collector, CollectorError};
+pub use consent::Answer as ConsentAnswer;
 pub use error::RequestError;
 pub use management::{Management, ManagementError, Policed};
 pub use oauth2::TokenError;
@@ -114,6 +115,11 @@ pub struct Endpoints {
     connect_deadline: Duration,
     max_response_bytes: usize,
     max_message_bytes: usize,
+    /// The attribute `source` of CloudEvents.
+    source: Arc<str>,
+    delivery_control: bool,
+    /// The name by which it introduces itself to endpoints that are asked for their consent.
+    origin: Arc<str>,
     payloads: PayloadRule,
     certificate_expires: Option<UnixMillis>,
 }
@@ -125,6 +131,17 @@ struct Sent<'a> {
     subscription: &'a Subscription,
     now: UnixMillis,
     token: Option<&'a Token>,
+    /// The attribute `source` of CloudEvents.
+    source: &'a str,
+    purpose: Purpose<'a>,
+}
+
+/// The purpose of a request.
+#[derive(Clone, Copy)]
+enum Purpose<'a> {
+    Delivery,
+    /// It asks whether deliveries from this origin are wanted.
+    Handshake(&'a str),
 }
 
 /// Where a connection came from, and goes back to.
@@ -163,6 +180,9 @@ impl Endpoints {
             connect_deadline: settings.connect_deadline,
             max_response_bytes: settings.max_response_bytes,
             max_message_bytes: usize::MAX,
+            source: settings.cloudevents_source.as_str().into(),
+            delivery_control: settings.delivery_control,
+            origin: settings.origin.as_str().into(),
             payloads: PayloadRule::default(),
         })
     }
@@ -229,7 +249,20 @@ impl Endpoints {
         subscription: &Subscription,
         now: UnixMillis,
     ) -> Result<Attempted, RequestError> {
-        let sent = Sent { delivery, subscription, now, token: None };
+        self.send(Sent {
+            delivery,
+            subscription,
+            now,
+            token: None,
+            source: &self.source,
+            purpose: Purpose::Delivery,
+        })
+        .await
+    }
+
+    /// Sends a request, and reads what the endpoint does.
+    async fn send(&self, sent: Sent<'_>) -> Result<Attempted, RequestError> {
+        let subscription = sent.subscription;
         if let Some(refused) = self.permitted.refusal(&subscription.spec.url) {
             let kind = Obstacle::AddressNotAllowed;
             let attempted = Attempted::silent(Outcome::Unreachable { kind }, refused.as_ref());
@@ -317,76 +350,6 @@ impl Endpoints {
             self.payloads.payload(sent, &Secrets::of(sent.subscription, sent.token), None);
         Attempted { payload: payload.map(Arc::new), ..attempted }
     }
-
-    async fn read_response(
-        &self,
-        mut answer: Answer,
-        origin: Origin<'_>,
-        deadline: Instant,
-        sent: &Sent<'_>,
-    ) -> Attempted {
-        let (status, headers) = (answer.head.status, &answer.head.headers);
-        let outcome = classify::outcome_of(status, headers, sent.now);
-        let moved = moved(status, headers);
-        let mut read = BodyRead::default();
-        let ended = timeout_at(deadline, self.read(&mut answer, &mut read)).await;
-        let is_complete = matches!(ended, Ok(Ok(())));
-        let moved = moved.or_else(|| refused_certificate(status, &read.bytes).map(str::to_owned));
-        let (outcome, cause) = match ended {
-            Ok(Ok(())) => (outcome, moved),
-            // The status decides about the event: what follows cannot change it, and its requests
-            // (`Retry-After`, 410) count.
-            Ok(Err(error)) => {
-                let cause = format!("the answer broke off: {}", describe(&error));
-                (outcome, moved.or(Some(cause)))
-            }
-            Err(_elapsed) if outcome.is_accepted() => {
-                let cause = format!("the status {status} came, the end of its body did not");
-                (Outcome::TimedOut { phase: Phase::Body }, Some(cause))
-            }
-            Err(_elapsed) => (outcome, moved),
-        };
-        let is_kept = self.payloads.keeps(outcome.is_accepted());
-        let headers = is_kept.then(|| answer.head.headers.clone());
-        if is_complete {
-            origin.client.give_back(origin.host, answer).await;
-        }
-        // What follows has no part in the exchange: the connection serves others meanwhile.
-        let secrets = LazyCell::new(|| Secrets::of(sent.subscription, sent.token));
-        let BodyRead { bytes, is_cut } = read;
-        let response = if bytes.is_empty() { bytes } else { secrets.masked(&bytes, is_cut) };
-        let response = Bytes::from(response);
-        let cause = cause.map(|cause| bounded(secrets.masked_text(cause.as_bytes())));
-        let payload = headers.and_then(|headers| {
-            let answer = AnswerRead { headers: &headers, body: &response, is_cut };
-            self.payloads.payload(sent, &secrets, Some(answer))
-        });
-        let payload = payload.map(Arc::new);
-        Attempted { outcome, status: Some(status.as_u16()), response, cause, payload }
-    }
-
-    /// Reads the body up to the bound, copying, so that no buffer of the connection is kept; `read`
-    /// says if there was more, or may be.
-    async fn read(&self, answer: &mut Answer, read: &mut BodyRead) -> hyper::Result<()> {
-        while let room @ 1.. = self.max_response_bytes.saturating_sub(read.bytes.len()) {
-            let Some(frame) = answer.frame().await.transpose()? else { break };
-            if let Some(chunk) = frame.data_ref() {
-                read.bytes.extend_from_slice(&chunk.slice(..room.min(chunk.len())));
-                // What is known of the end says nothing of what was left out here.
-                let is_full = chunk.len() == room && !answer.is_over();
-                read.is_cut = chunk.len() > room || is_full;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The part of a body that was read.
-#[derive(Default)]
-struct BodyRead {
-    bytes: Vec<u8>,
-    /// It went on behind the bound, or it is not known if it did.
-    is_cut: bool,
 }
 
 /// The resolver of names for `settings`.

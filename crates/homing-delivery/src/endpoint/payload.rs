@@ -59,6 +59,11 @@ impl PayloadRule {
         }
         request.insert(CONTENT_LENGTH, body.len().into());
         let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        // A message may contain the key of its receiver.
+        let body = match sent.subscription.spec.template {
+            Some(_) => secrets.masked(&body, false).into(),
+            None => body,
+        };
         let request = self.part(&request, &body, text);
         let response = answer.map(|answer| {
             let text = |value: &HeaderValue| shown(secrets.masked_text(value.as_bytes()));
@@ -111,6 +116,7 @@ fn host(url: &Url) -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endpoint::Purpose;
     use crate::endpoint::tests::samples::{delivery, event, subscription};
     use homing_domain::time::UnixMillis;
 
@@ -127,7 +133,14 @@ mod tests {
         let delivery = delivery(event(), &subscription);
         let event_body = delivery.event.body.clone();
         let now = UnixMillis::new(1_700_000_000_999);
-        let sent = Sent { delivery: &delivery, subscription: &subscription, now, token: None };
+        let sent = Sent {
+            delivery: &delivery,
+            subscription: &subscription,
+            now,
+            token: None,
+            source: "urn:homing",
+            purpose: Purpose::Delivery,
+        };
         let mut headers = HeaderMap::new();
         headers.insert("x-echo", HeaderValue::from_static("Bearer bearer-secret!"));
         headers.insert("set-cookie", HeaderValue::from_static("session=1"));

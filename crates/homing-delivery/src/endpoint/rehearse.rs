@@ -9,7 +9,7 @@ use hyper::{Request, header::AUTHORIZATION};
 use rustls::pki_types::ServerName;
 use url::Host;
 
-use super::{RequestError, Sent, request, tls::identity};
+use super::{Purpose, RequestError, Sent, request, tls::identity};
 use homing_domain::{
     delivery::{Delivery, Progress},
     event::{CONTENT_TYPE_DEFAULT, Event},
@@ -36,7 +36,11 @@ pub fn rehearse(subscription: &Subscription) -> Result<(), FieldError> {
     };
     let delivery = Delivery::new(Arc::new(event), subscription.id, Progress::default());
     let now = UnixMillis::new(0);
-    let request = request::build(&Sent { delivery: &delivery, subscription, now, token: None });
+    // Any will do: that of the settings is checked at start.
+    let source = "urn:homing";
+    let purpose = Purpose::Delivery;
+    let sent = Sent { delivery: &delivery, subscription, now, token: None, source, purpose };
+    let request = request::build(&sent);
     let request = request.map_err(|error| refused(&error, subscription))?;
     if let Some(certificate) = &subscription.spec.client_certificate {
         identity(certificate.reveal())?;
@@ -110,7 +114,8 @@ fn headers(request: &Request<Full<Bytes>>, subscription: &Subscription) -> Resul
             return Err(FieldError::new(format!("headers.{name}"), message));
         }
     }
-    match &spec.auth_token {
+    let is_elsewhere = spec.template.as_ref().is_some_and(|it| it.receiver.has_key_in_body());
+    match spec.auth_token.as_ref().filter(|_| !is_elsewhere) {
         Some(token) if !is_sent(AUTHORIZATION.as_str(), &format!("Bearer {}", token.reveal())) => {
             Err(FieldError::new("auth_token", "cannot be sent as it is"))
         }

@@ -12,7 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::oauth2::Token;
 use homing_domain::{
     payload::MASK,
-    subscription::{Authentication, OAuth2Credentials, Subscription},
+    subscription::{Authentication, Subscription},
 };
 
 /// A shorter credential is not masked: it would be found everywhere.
@@ -66,10 +66,12 @@ impl Secrets {
         Self::new(secrets)
     }
 
-    /// The secrets that a token request carries.
-    pub(super) fn of_client(credentials: &OAuth2Credentials) -> Self {
+    /// These secrets.
+    pub(super) fn of_texts<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
         let mut secrets = Vec::new();
-        add(&mut secrets, &credentials.client_secret, false);
+        for text in texts {
+            add(&mut secrets, text, false);
+        }
         Self::new(secrets)
     }
 

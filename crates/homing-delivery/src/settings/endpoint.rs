@@ -12,7 +12,10 @@ use super::{
     ports::{self, Ports},
     proxy::{self, ProxyDns, ProxyUrl},
 };
-use homing_domain::settings::{SettingsError, list, section};
+use homing_domain::{
+    cloud_event::is_source,
+    settings::{SettingsError, list, section},
+};
 
 /// The way endpoints are called.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -63,6 +66,12 @@ pub struct EndpointSettings {
     pub no_proxy: Vec<String>,
     /// The one that looks up the names of endpoints that are called through the proxy.
     pub proxy_dns: ProxyDns,
+    /// True if the header `webhook-delivery` of an answer is followed.
+    pub delivery_control: bool,
+    /// The name by which homing introduces itself to endpoints that are asked for their consent.
+    pub origin: String,
+    /// The attribute `source` of events that are sent as CloudEvents: a URI reference.
+    pub cloudevents_source: String,
 }
 
 impl EndpointSettings {
@@ -154,6 +163,15 @@ impl EndpointSettings {
         }
         if self.max_connection_age.is_zero() {
             return Err(SettingsError::value("endpoint.max_connection_age", "more than nothing"));
+        }
+        if !is_source(&self.cloudevents_source) {
+            let message = "a URI reference such as `https://example.com/shop` or `/shop`";
+            return Err(SettingsError::value("endpoint.cloudevents_source", message));
+        }
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+        if self.origin.is_empty() || !self.origin.chars().all(is_name) {
+            let message = "a name in DNS such as hooks.example.com";
+            return Err(SettingsError::value("endpoint.origin", message));
         }
         let parts = [
             self.name_servers().map(drop),

@@ -14,21 +14,22 @@ use super::{
     intake::{PendingDelivery, Turn},
     limits::{Gate, OwnLimits, Permit},
     matching::Match,
-    settle::{settle, settle_or_else},
+    settle::dispatch,
 };
 use crate::endpoint::RequestError;
-use homing_broker::{Message, Receipt, Route};
+use homing_broker::Message;
 use homing_domain::{
     circuit::Admission,
     clock,
     delivery::Delivery,
+    delivery_control::DeliveryControl,
     error_group::ErrorId,
     schedule::Schedule,
     subscription::Subscription,
     time::UnixMillis,
     verdict::{self, OnGone, ParkReason, Verdict},
 };
-use homing_store::StoreError;
+use homing_store::{Intervention, StoreError};
 use homing_telemetry::log_events;
 
 /// A delivery from a held queue that has waited for its turn for this long goes back to its place.
@@ -62,26 +63,40 @@ pub(super) struct Attempt {
     pub(super) result: AttemptResult,
 }
 
+/// The end of [`attempt`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tried {
+    /// An attempt was made.
+    Attempted,
+    /// A failure of our own prevented it, as it would prevent the next one now.
+    Prevented,
+    /// None was to be made.
+    Skipped,
+}
+
 /// Makes the next attempt of a delivery and settles its message, or gives it back if it came from a
-/// held queue that is not emptied any more. Returns true if an attempt was made.
-pub(super) async fn attempt(context: &Context, pending: PendingDelivery) -> bool {
+/// held queue that is not emptied any more.
+pub(super) async fn attempt(context: &Context, pending: PendingDelivery) -> Tried {
     let PendingDelivery { message, redelivered, returned, receipt, turn } = pending;
-    let Some(mut delivery) = message.delivery() else { return false };
+    let Some(mut delivery) = message.delivery() else { return Tried::Skipped };
     let _in_flight = context.observers.counters.in_flight();
     let counted = context.observers.ledger.begin(clock::now());
     let Some(running) = context.dedup.begin(&message, redelivered).await else {
         log_events::repetition_skipped(&delivery);
         receipt.settle();
-        return false;
+        return Tried::Skipped;
     };
     jitter(returned).await;
-    let ran = run(context, &message, &mut delivery, turn).await;
-    let is_attempted = ran.is_ok();
-    let (Ok(disposition) | Err(disposition)) = ran;
+    let (Ok(disposition) | Err(disposition)) = run(context, &message, &mut delivery, turn).await;
+    let tried = match &disposition.skipped {
+        None => Tried::Attempted,
+        Some(_) if disposition.is_prevented() => Tried::Prevented,
+        Some(_) => Tried::Skipped,
+    };
     context.observers.disposed(&delivery, &disposition);
     if disposition.stays_held() {
         // Dropped, the receipt gives the message back.
-        return false;
+        return tried;
     }
     let delivered = disposition.delivered;
     dispatch(context, &delivery, disposition, receipt).await;
@@ -89,7 +104,7 @@ pub(super) async fn attempt(context: &Context, pending: PendingDelivery) -> bool
         counted.delivered(&delivery, started);
     }
     running.done();
-    is_attempted
+    tried
 }
 
 /// Runs the steps up to the disposition; `Err`: no attempt was made.
@@ -100,6 +115,11 @@ async fn run(
     turn: Turn,
 ) -> Result<Disposition, Disposition> {
     let subscription = resolve(context, message, delivery).await?;
+    if subscription.spec.is_unverified() {
+        let progress = delivery.progress.clone();
+        let parked = disposition::park(message, progress, ParkReason::Unverified);
+        return Err(Disposition::skip(SkipReason::Unverified, Some(parked)).of(&subscription));
+    }
     let schedule = context.schedules.get(subscription.spec.schedule.as_deref());
     let task = Task { message, delivery, subscription: &subscription, schedule };
     let admitted = admit(context, &task, turn).await?;
@@ -323,7 +343,10 @@ fn judge(context: &Context, task: &Task<'_>, attempt: &Attempt) -> Verdict {
     // Only 2xx ends a delivery. Source: Adobe Workfront, *Event subscription retries*.
     let is_workfronts = task.subscription.spec.workfront.is_some();
     let on_gone = if is_workfronts { OnGone::Retry } else { context.on_gone };
-    verdict::verdict(&attempt.result.outcome, task.delivery.progress.step, task.schedule, on_gone)
+    let AttemptResult { outcome, control, .. } = &attempt.result;
+    let step = task.delivery.progress.step;
+    let verdict = verdict::verdict(outcome, step, task.schedule, on_gone);
+    verdict.controlled(control.filter(|_| !is_workfronts))
 }
 
 /// Reports the attempt, updates limits and circuit, and frees the permit; returns the error that the
@@ -345,39 +368,11 @@ async fn record(
         }
         Admitted::Probe => Box::pin(context.circuits.probed(url, outcome, attempt.ended)).await,
     }
+    let is_workfronts = task.subscription.spec.workfront.is_some();
     if *verdict == Verdict::Park(ParkReason::Gone) {
-        Box::pin(context.circuits.gone(url)).await;
+        Box::pin(context.circuits.freeze(url, Intervention::Gone)).await;
+    } else if attempt.result.control == Some(DeliveryControl::Disable) && !is_workfronts {
+        Box::pin(context.circuits.freeze(url, Intervention::DisableByEndpoint)).await;
     }
     error
-}
-
-/// Publishes what follows, then settles the message.
-async fn dispatch(
-    context: &Context,
-    delivery: &Delivery,
-    disposition: Disposition,
-    receipt: Receipt,
-) {
-    let is_slow = disposition.is_slow();
-    let skipped = disposition.skipped.as_ref();
-    let url = skipped.and_then(|skipped| skipped.url.clone()).filter(|_| is_slow);
-    let over = |(message, route): (Message, Route)| (message.outgoing().over(route), route);
-    let Disposition { next, otherwise, .. } = disposition;
-    match (next.map(over), otherwise.map(|otherwise| over(*otherwise))) {
-        (Some(next), Some(otherwise)) => {
-            let settling = Box::pin(settle_or_else(&context.broker, next, otherwise, receipt));
-            let is_held = settling.await;
-            if is_slow {
-                let why = if is_held { "the endpoint is slow" } else { "throttled" };
-                context.observers.put_back(url.as_ref(), why, None);
-            }
-            match (is_held, is_slow) {
-                (true, true) => log_events::held_as_slow(delivery),
-                (false, true) => log_events::throttled(),
-                (_, false) => {}
-            }
-        }
-        (Some(next), None) => Box::pin(settle(&context.broker, [next], receipt)).await,
-        (None, _) => receipt.settle(),
-    }
 }

@@ -182,14 +182,14 @@ impl Circuits {
         }
     }
 
-    /// Freezes a URL that answered 410. Merges its counts first: a frozen circuit counts no further
-    /// failures.
-    pub(super) async fn gone(&self, url: &EndpointUrl) {
+    /// Freezes a URL whose answer demands it, by `demand`. Merges its counts first: a frozen circuit
+    /// counts no further failures.
+    pub(super) async fn freeze(&self, url: &EndpointUrl, demand: Intervention) {
         let tally = self.urls.lock().get_mut(url).map(|local| mem::take(&mut local.tally));
         if let Some(tally) = tally.filter(|tally| !tally.is_empty()) {
             self.merge_batch(&[(url.clone(), tally)]).await;
         }
-        match self.store.set_circuit(url, Intervention::Gone, clock::now()).await {
+        match self.store.set_circuit(url, demand, clock::now()).await {
             Ok((circuit, change)) => self.turned(url, &circuit, change).await,
             Err(error) => log_events::store_unavailable("freezing a URL", &error),
         }

@@ -43,7 +43,8 @@ pub(super) struct Skipped {
 /// The obstacle to an attempt.
 pub(super) enum SkipReason {
     SubscriptionDeleted,
-    /// Its row cannot be read.
+    /// Its endpoint has not consented.
+    Unverified,
     SubscriptionUnreadable(StoreError),
     StoreUnavailable(StoreError),
     /// Its filter, which could not be applied before, does not match.
@@ -76,6 +77,7 @@ impl SkipReason {
     pub(super) fn summary(&self) -> Option<String> {
         match self {
             Self::SubscriptionDeleted => Some("the subscription was deleted".to_owned()),
+            Self::Unverified => Some("the endpoint of its subscription is not verified".to_owned()),
             Self::SubscriptionUnreadable(error) => Some(error.report()),
             Self::Undecided(why) => Some(why.clone()),
             Self::CircuitOpen => Some("the circuit of its URL is open".to_owned()),
@@ -86,7 +88,7 @@ impl SkipReason {
             }
             Self::RetryAfter(_) => Some("its handler asked for a wait".to_owned()),
             Self::Throttled(own) => {
-                let rate = own.rate.map(|limit| format!("rate limit {limit}/s, or "));
+                let rate = own.rate_text().map(|limit| format!("rate limit {limit}, or "));
                 let at_a_time = own.concurrency.map(|(_, limit)| format!("{limit} at a time, or "));
                 Some(format!(
                     "it waits for its turn: {}{}its endpoint takes no more at a time",
@@ -132,6 +134,13 @@ impl Disposition {
     pub(super) fn is_slow(&self) -> bool {
         let reason = self.skipped.as_ref().map(|skipped| &skipped.reason);
         matches!(reason, Some(SkipReason::EndpointSlow))
+    }
+
+    /// True if a failure of our own prevented the attempt, and is not about this event alone.
+    pub(super) fn is_prevented(&self) -> bool {
+        let reason = self.skipped.as_ref().map(|skipped| &skipped.reason);
+        let is_parked = matches!(self.next, Some((_, Route::Parked)));
+        matches!(reason, Some(SkipReason::NotNow(_) | SkipReason::NotAttempted(_))) && !is_parked
     }
 
     /// Adds the URL of the delivery's subscription.

@@ -6,8 +6,8 @@ use std::{sync::Arc, time::Duration};
 
 use crate::endpoint::{self, Endpoints, ProxyProblem};
 use homing_domain::{
-    delivery::Delivery, outcome::Outcome, payload::Payload, subscription::Subscription,
-    time::UnixMillis,
+    delivery::Delivery, delivery_control::DeliveryControl, outcome::Outcome, payload::Payload,
+    subscription::Subscription, time::UnixMillis,
 };
 
 /// Our own failure to make an attempt: a bug or a broken setting, never the endpoint's fault.
@@ -16,7 +16,7 @@ pub type HandlerError = Box<dyn std::error::Error + Send + Sync>;
 /// The result of one attempt. An outcome alone is enough: `Ok(outcome.into())`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttemptResult {
-    /// The endpoint's action; it alone decides what follows.
+    /// The endpoint's action; it decides what follows, and `control`.
     pub outcome: Outcome,
     /// The HTTP status, if there was one; also that of a response that was not complete in time.
     pub status: Option<u16>,
@@ -24,6 +24,8 @@ pub struct AttemptResult {
     pub response: Bytes,
     /// The reason for an incomplete response, or other notes for operators, for the attempt log.
     pub cause: Option<String>,
+    /// The endpoint's instruction, which is followed.
+    pub control: Option<DeliveryControl>,
     /// The request and the answer, for the attempt log. They must not contain secrets.
     pub payload: Option<Arc<Payload>>,
 }
@@ -31,7 +33,7 @@ pub struct AttemptResult {
 impl From<Outcome> for AttemptResult {
     fn from(outcome: Outcome) -> Self {
         let (status, response) = (outcome.status(), Bytes::new());
-        Self { outcome, status, response, cause: None, payload: None }
+        Self { outcome, status, response, cause: None, control: None, payload: None }
     }
 }
 
@@ -125,9 +127,9 @@ impl Handler for Webhooks {
         subscription: &Subscription,
         now: UnixMillis,
     ) -> Result<JobOutcome, HandlerError> {
-        let endpoint::Attempted { outcome, status, response, cause, payload } =
+        let endpoint::Attempted { outcome, status, response, cause, control, payload, .. } =
             self.0.attempt(delivery, subscription, now).await?;
-        Ok(AttemptResult { outcome, status, response, cause, payload }.into())
+        Ok(AttemptResult { outcome, status, response, cause, control, payload }.into())
     }
 
     fn problem(&self) -> Option<String> {

@@ -4,7 +4,7 @@
 use std::{error::Error, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -24,12 +24,16 @@ use homing_domain::{
 };
 use homing_telemetry::{
     deferred::Sums,
+    line_limit::LineLimit,
     log_events::{self, Attempted},
     metrics,
 };
 
 /// Interval of the lines about deliveries that were put back without an attempt.
 const SUM_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Lines a minute about attempts that could not be made.
+const MAX_LINES: usize = 100;
 
 /// The recipients of reports about deliveries.
 pub(super) struct Observers {
@@ -41,6 +45,8 @@ pub(super) struct Observers {
     history: Option<Arc<Collector>>,
     /// For the log.
     sums: Mutex<Sums>,
+    /// Lines about attempts that could not be made.
+    lines: Mutex<LineLimit<Option<EndpointUrl>>>,
 }
 
 impl Observers {
@@ -50,8 +56,8 @@ impl Observers {
         history: Option<Arc<Collector>>,
     ) -> Self {
         let (counters, oldest_waiting) = (Counters::new(), OldestWaiting::default());
-        let sums = Mutex::default();
-        Self { attempt_log, counters, oldest_waiting, ledger, history, sums }
+        let (sums, lines) = (Mutex::default(), Mutex::new(LineLimit::new(MAX_LINES)));
+        Self { attempt_log, counters, oldest_waiting, ledger, history, sums, lines }
     }
 
     /// Adds a delivery to those about which there is a line every ten seconds.
@@ -209,7 +215,11 @@ impl Observers {
                     return;
                 }
             }
-            SkipReason::NotAttempted(error) => log_events::not_attempted(delivery, error.as_ref()),
+            SkipReason::NotAttempted(error) => {
+                let is_due = self.lines.lock().is_due(url.clone(), Instant::now());
+                log_events::not_attempted(delivery, error.as_ref(), is_due);
+                self.put_back(url.as_ref(), "no attempt can be made", Some(error.as_ref()));
+            }
             SkipReason::NotWanted => {
                 log_events::not_wanted(delivery);
                 self.attempt_log.not_wanted(delivery, url.as_ref());
@@ -237,6 +247,7 @@ impl Observers {
             // Counted when its queue has taken it.
             SkipReason::EndpointSlow
             | SkipReason::SubscriptionDeleted
+            | SkipReason::Unverified
             | SkipReason::Undecided(_)
             | SkipReason::CircuitFrozen
             | SkipReason::StaysHeld => {}

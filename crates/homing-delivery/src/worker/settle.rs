@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use homing_broker::{Broker, Outgoing, Receipt, Route, error::BrokerError};
+use super::{Context, disposition::Disposition};
+use homing_broker::{Broker, Message, Outgoing, Receipt, Route, error::BrokerError};
+use homing_domain::delivery::Delivery;
 use homing_telemetry::log_events;
 
 /// Concurrent publishes for one message with many copies, which share its body: with groups of 64,
@@ -19,7 +21,7 @@ const HELD_PAUSE: Duration = Duration::from_millis(200);
 /// As [`settle`] with one copy, or with `otherwise` if the queue of `copy` refuses it or does not
 /// answer: the queue of one URL may be full, and deliveries to others need the place in the lane.
 /// Returns true if the broker has taken `copy`.
-pub(super) async fn settle_or_else(
+async fn settle_or_else(
     broker: &Broker,
     copy: (Outgoing, Route),
     otherwise: (Outgoing, Route),
@@ -85,5 +87,36 @@ pub(super) async fn settle(
         Err(error) if error.is_final() => receipt.reject(),
         // Dropped, the receipt gives the original back.
         Err(_stopping) => {}
+    }
+}
+
+/// Publishes what follows, then settles the message.
+pub(super) async fn dispatch(
+    context: &Context,
+    delivery: &Delivery,
+    disposition: Disposition,
+    receipt: Receipt,
+) {
+    let is_slow = disposition.is_slow();
+    let skipped = disposition.skipped.as_ref();
+    let url = skipped.and_then(|skipped| skipped.url.clone()).filter(|_| is_slow);
+    let over = |(message, route): (Message, Route)| (message.outgoing().over(route), route);
+    let Disposition { next, otherwise, .. } = disposition;
+    match (next.map(over), otherwise.map(|otherwise| over(*otherwise))) {
+        (Some(next), Some(otherwise)) => {
+            let settling = Box::pin(settle_or_else(&context.broker, next, otherwise, receipt));
+            let is_held = settling.await;
+            if is_slow {
+                let why = if is_held { "the endpoint is slow" } else { "throttled" };
+                context.observers.put_back(url.as_ref(), why, None);
+            }
+            match (is_held, is_slow) {
+                (true, true) => log_events::held_as_slow(delivery),
+                (false, true) => log_events::throttled(),
+                (_, false) => {}
+            }
+        }
+        (Some(next), None) => Box::pin(settle(&context.broker, [next], receipt)).await,
+        (None, _) => receipt.settle(),
     }
 }

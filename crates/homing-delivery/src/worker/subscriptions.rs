@@ -1,6 +1,6 @@
 //! The subscriptions in memory, for matching every event.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Mutex, watch},
@@ -231,6 +231,24 @@ impl Latest {
     #[must_use]
     pub fn count_wanting(&self, topic: &Topic) -> Option<usize> {
         Some(self.index()?.matching_topic(topic).count())
+    }
+
+    /// The subscriptions that match `topic`, at most `limit` of those that are not in `except`;
+    /// `None`: they have not been read.
+    #[must_use]
+    pub fn wanting(
+        &self,
+        topic: &Topic,
+        except: &BTreeSet<SubscriptionId>,
+        limit: usize,
+    ) -> Option<Vec<Arc<Subscription>>> {
+        let index = self.index()?;
+        let sound = index.matching_topic(topic).filter_map(|entry| match entry {
+            Entry::Sound(subscription) => Some(subscription),
+            Entry::Unreadable(_) => None,
+        });
+        let others = sound.filter(|subscription| !except.contains(&subscription.id));
+        Some(others.take(limit).map(Arc::clone).collect())
     }
 
     /// `None`: they have not been read.

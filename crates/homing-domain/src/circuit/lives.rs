@@ -310,3 +310,44 @@ fn a_tally_that_comes_late_does_not_hide_what_came_after_it() {
     assert_eq!(last, Some("refused 503"));
     assert_eq!(life.circuit.first_attempt, Some(UnixMillis::new(5)));
 }
+
+#[test]
+fn a_pause_ends_with_a_probe() {
+    let mut life = Life::new(|_| ());
+    life.accepts(3);
+    let until = life.now.plus(HOUR);
+    life.take(life.circuit.pause(until, life.now));
+    assert_eq!(life.circuit.admission(life.now), Admission::Refuse(Some(until)));
+    life.take(life.circuit.pause(until.plus(HOUR), life.now));
+    assert_eq!(life.circuit.admission(until), Admission::Probe, "a pause is not made longer");
+    // What was under way when it began ends neither it nor the endpoint.
+    life.accepts(1);
+    life.fails(1);
+    assert_eq!(life.state(), StateName::Open);
+    life.wait(HOUR);
+    assert!(life.probed(&Outcome::Accepted { status: 200 }));
+    insta::assert_snapshot!(life.changes.join("\n"), @r"
+    closed → open: an operator paused it
+    open → closed: a probe was accepted
+    ");
+}
+
+/// Goal: who undoes a change gets back what was there, or nothing if something came between.
+#[test]
+fn a_change_is_taken_back_unless_another_came_between() {
+    let mut life = Life::new(|_| ());
+    life.take(life.circuit.gone(life.now));
+    life.wait(MINUTE);
+    life.take(life.circuit.enable(life.now));
+    let enabled = life.circuit.since;
+    life.wait(SECOND);
+    life.take(life.circuit.restore(enabled, CircuitState::Frozen, Reason::Gone, life.now));
+    assert_eq!((life.state(), life.circuit.reason), (StateName::Frozen, Some(Reason::Gone)));
+    let unchanged = life.circuit.restore(enabled, CircuitState::Closed, Reason::Enabled, life.now);
+    assert_eq!(unchanged, (life.circuit.clone(), None), "another change came between");
+    insta::assert_snapshot!(life.changes.join("\n"), @r"
+    closed → frozen: the endpoint answered 410 Gone
+    frozen → closed: an operator enabled it
+    closed → frozen: the endpoint answered 410 Gone
+    ");
+}

@@ -12,7 +12,8 @@
 //!    │                            └────┘                                    │
 //!    └───────────────────────── an operator enabled it ◄─────────────────────┘
 //!
-//!  any ── 410 Gone, or an operator disabled it ──► frozen
+//!  any ── 410 Gone, or the endpoint or an operator disabled it ──► frozen
+//!  closed ── an operator paused it ──► open, with a probe due at its end
 //! ```
 //!
 //! The circuit does not know deliveries: the worker handles those that are refused.
@@ -207,6 +208,35 @@ impl Circuit {
         self.clone().turned(CircuitState::Frozen, Reason::Disabled, now)
     }
 
+    /// Opens the circuit for an operator: until `until` nothing is sent, and then a probe. One that
+    /// is not closed stays unchanged.
+    #[must_use]
+    pub fn pause(&self, until: UnixMillis, now: UnixMillis) -> Turn {
+        match self.state {
+            CircuitState::Closed => {
+                self.clone().turned(CircuitState::Open { probe_at: until }, Reason::Disabled, now)
+            }
+            CircuitState::Open { .. } | CircuitState::Frozen => (self.clone(), None),
+        }
+    }
+
+    /// Takes back the change that an operator made at `changed`: the circuit is in `state` again,
+    /// for the `reason` that it had. Unchanged if its state has changed since.
+    #[must_use]
+    pub fn restore(
+        &self,
+        changed: UnixMillis,
+        state: CircuitState,
+        reason: Reason,
+        now: UnixMillis,
+    ) -> Turn {
+        if self.since == changed {
+            self.clone().turned(state, reason, now)
+        } else {
+            (self.clone(), None)
+        }
+    }
+
     /// Freezes the circuit after a 410: the endpoint no longer exists, and wants no further
     /// requests.
     ///
@@ -214,6 +244,12 @@ impl Circuit {
     #[must_use]
     pub fn gone(&self, now: UnixMillis) -> Turn {
         self.clone().turned(CircuitState::Frozen, Reason::Gone, now)
+    }
+
+    /// Freezes the circuit because the endpoint demands it by `webhook-delivery: disable`.
+    #[must_use]
+    pub fn disable_by_endpoint(&self, now: UnixMillis) -> Turn {
+        self.clone().turned(CircuitState::Frozen, Reason::DisabledByEndpoint, now)
     }
 
     /// The end of the last success; without one, that of the first attempt.

@@ -51,6 +51,8 @@ enum Step {
     ProbeEnds(Outcome),
     Enable,
     Disable,
+    Pause,
+    Restore,
     Gone,
 }
 
@@ -61,8 +63,20 @@ fn step() -> impl Strategy<Value = Step> {
         3 => outcome().prop_map(Step::ProbeEnds),
         1 => Just(Step::Enable),
         1 => Just(Step::Disable),
+        1 => Just(Step::Pause),
+        1 => Just(Step::Restore),
         1 => Just(Step::Gone),
     ]
+}
+
+/// Takes back what an operator did last.
+fn restored(circuit: &Circuit, now: UnixMillis) -> Turn {
+    let former = match circuit.reason {
+        Some(Reason::Enabled) => CircuitState::Frozen,
+        Some(Reason::Disabled) => CircuitState::Closed,
+        Some(_) | None => return (circuit.clone(), None),
+    };
+    circuit.restore(circuit.since, former, Reason::Gone, now)
 }
 
 fn stepped(circuit: &Circuit, step: &Step, rules: &CircuitRules, now: UnixMillis) -> Turn {
@@ -72,6 +86,8 @@ fn stepped(circuit: &Circuit, step: &Step, rules: &CircuitRules, now: UnixMillis
         Step::ProbeEnds(outcome) => circuit.record_probe(outcome, now, rules),
         Step::Enable => circuit.enable(now),
         Step::Disable => circuit.disable(now),
+        Step::Pause => circuit.pause(now.plus(rules.figures().probe_interval), now),
+        Step::Restore => restored(circuit, now),
         Step::Gone => circuit.gone(now),
     }
 }
@@ -110,7 +126,10 @@ proptest! {
         let mut circuit = Circuit::new(UnixMillis::new(0));
         for (step, now) in life {
             let (next, change) = stepped(&circuit, &step, &rules, UnixMillis::new(now));
-            let by_operator = matches!(step, Step::Enable | Step::Disable | Step::Gone);
+            let by_operator = matches!(
+                step,
+                Step::Enable | Step::Disable | Step::Pause | Step::Restore | Step::Gone
+            );
             let names = change.map(|change| (change.from.name(), change.to.name()));
             match names.filter(|_| !by_operator) {
                 None | Some((StateName::Closed, StateName::Open) | (StateName::Open, StateName::Frozen)) => {}
@@ -155,7 +174,12 @@ proptest! {
             let tally = match &step {
                 Step::Tally(tally) => tally.clone(),
                 Step::ProbeEnds(outcome) => Tally::of(outcome, now),
-                Step::Claim | Step::Enable | Step::Disable | Step::Gone => Tally::default(),
+                Step::Claim
+                | Step::Enable
+                | Step::Disable
+                | Step::Pause
+                | Step::Restore
+                | Step::Gone => Tally::default(),
             };
             successes += tally.successes();
             failures += tally.failures;
@@ -169,7 +193,7 @@ proptest! {
         let (frozen, _) = Circuit::new(UnixMillis::new(0)).gone(UnixMillis::new(1));
         let mut circuit = frozen.clone();
         for (step, now) in life {
-            if matches!(step, Step::Enable) {
+            if matches!(step, Step::Enable | Step::Restore) {
                 continue;
             }
             circuit = stepped(&circuit, &step, &rules, UnixMillis::new(now)).0;

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::window::Window;
+use super::{state::StateName, window::Window};
 
 /// The reason for a change of state. Stores keep its JSON form; operators read its
 /// [`Display`](fmt::Display) form.
@@ -40,12 +40,26 @@ pub enum Reason {
     },
     /// Frozen: the endpoint answered that it no longer exists.
     Gone,
-    /// Frozen by an operator.
+    /// Frozen: the endpoint answered with `webhook-delivery: disable`.
+    DisabledByEndpoint,
+    /// Frozen by an operator, or opened: then it is a pause.
     Disabled,
     /// Closed by an operator.
     Enabled,
     /// Closed: the endpoint accepted a probe.
     ProbeAccepted,
+}
+
+impl Reason {
+    /// The reason for being in `state`, as text. Its form for a pause is that of
+    /// [`Disabled`](Self::Disabled), which processes of earlier versions read.
+    #[must_use]
+    pub fn of(self, state: StateName) -> String {
+        match (self, state) {
+            (Self::Disabled, StateName::Open) => "an operator paused it".to_owned(),
+            (reason, _) => reason.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Reason {
@@ -64,6 +78,9 @@ impl fmt::Display for Reason {
                 )
             }
             Self::Gone => f.write_str("the endpoint answered 410 Gone"),
+            Self::DisabledByEndpoint => {
+                f.write_str("the endpoint answered `webhook-delivery: disable`")
+            }
             Self::Disabled => f.write_str("an operator disabled it"),
             Self::Enabled => f.write_str("an operator enabled it"),
             Self::ProbeAccepted => f.write_str("a probe was accepted"),
@@ -120,6 +137,7 @@ mod tests {
             Reason::LastSuccessLongAgo { failures: 12, ago: Duration::from_millis(9_999) },
             Reason::NeverSucceeded { failures: 12, ago: HOUR / 2 },
             Reason::Gone,
+            Reason::DisabledByEndpoint,
             Reason::Disabled,
             Reason::Enabled,
             Reason::ProbeAccepted,
@@ -134,6 +152,7 @@ mod tests {
         12 consecutive failures, last success 9 s ago
         12 consecutive failures, no success since the first attempt 30 min ago
         the endpoint answered 410 Gone
+        the endpoint answered `webhook-delivery: disable`
         an operator disabled it
         an operator enabled it
         a probe was accepted

@@ -134,7 +134,8 @@ impl CircuitTransition {
 /// `closed → open: 103 of 143 attempts failed (72.02 %)`
 impl fmt::Display for CircuitTransition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} → {}: {}", self.from.name(), self.to.name(), self.reason)
+        let (from, to) = (self.from.name(), self.to.name());
+        write!(f, "{from} → {to}: {}", self.reason.of(to))
     }
 }
 

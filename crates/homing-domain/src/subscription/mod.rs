@@ -20,9 +20,13 @@ use super::{
 mod authentication;
 mod client_certificate;
 mod draft;
+mod format;
 mod limits;
 mod oauth2;
+mod owner;
 mod secretive;
+mod template;
+mod verification;
 mod workfront;
 mod wrong;
 
@@ -31,11 +35,15 @@ pub use client_certificate::{
     CertificateId, ClientCertificate, ClientCertificatePem, certificate_expiry,
 };
 pub use draft::{Draft, FieldError, MAX_SECRETS};
+pub use format::{EventFormat, EventFormatError};
 pub use limits::MAX_DEADLINE;
 pub use oauth2::{
     CredentialsId, OAuth2Credentials, TokenEndpointAuthMethod, TokenEndpointAuthMethodError,
     TokenStatus,
 };
+pub use owner::MAX_LABELS;
+pub use template::{Receiver, ReceiverError, Sender, Template};
+pub use verification::{Consent, Verification, VerificationMethod, VerificationMethodError};
 pub use workfront::{
     BOTH_VERSIONS, EVENT_TYPES, FixedVersion, OBJ_CODES, UnfitEvent, Version, VersionError,
     WorkfrontForm, split_topic,
@@ -84,8 +92,18 @@ pub struct SubscriptionSpec {
     pub max_concurrency: Option<NonZeroU32>,
     /// A note for operators.
     pub description: Option<String>,
-    /// Sends events in Workfront's form; `None`: as published.
+    /// Those to ask about it.
+    pub owner: Option<String>,
+    /// Further names and values that operators know it by.
+    pub labels: BTreeMap<String, String>,
+    /// Sends events in Workfront's form; `None`: as `template` or `format` says.
     pub workfront: Option<WorkfrontForm>,
+    /// The form of events otherwise.
+    pub format: EventFormat,
+    /// Nothing is sent until the endpoint has consented; `None`: it is not asked.
+    pub verification: Option<Verification>,
+    /// Sends events as messages for people. Never beside Workfront's form or another format.
+    pub template: Option<Template>,
 }
 
 impl SubscriptionSpec {
@@ -95,6 +113,20 @@ impl SubscriptionSpec {
     pub fn wants_topic(&self, topic: &Topic) -> bool {
         let own = topic.is_own();
         self.topics.iter().any(|pattern| pattern.matches(topic) && (!own || pattern.names_own()))
+    }
+
+    /// The owner; where none is named, the description.
+    #[must_use]
+    pub fn shown_owner(&self) -> Option<&str> {
+        self.owner.as_deref().or(self.description.as_deref())
+    }
+
+    /// True if the body of an event is sent as it was published.
+    #[must_use]
+    pub fn sends_as_published(&self) -> bool {
+        self.workfront.is_none()
+            && self.template.is_none()
+            && self.format != EventFormat::CloudEventsStructured
     }
 
     /// True if matching needs no body.

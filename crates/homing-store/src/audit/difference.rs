@@ -6,7 +6,9 @@ use homing_domain::{
     audit::from_to,
     circuit::{CircuitTransition, Turn},
     signature::SigningSecret,
-    subscription::{Authentication, ClientCertificate, Draft, Subscription, SubscriptionSpec},
+    subscription::{
+        Authentication, ClientCertificate, Draft, Subscription, SubscriptionSpec, Verification,
+    },
     topic::TopicPattern,
 };
 
@@ -21,7 +23,7 @@ type Field = (
 );
 
 /// Every field of a specification. Secrets are compared as they are, and shown masked.
-const FIELDS: [Field; 14] = [
+const FIELDS: [Field; 19] = [
     ("url", |spec| spec.url.as_str().into(), |one, other| one.url == other.url),
     ("topics", topics, |one, other| one.topics == other.topics),
     ("filters", filters, |one, other| one.filters == other.filters),
@@ -45,7 +47,16 @@ const FIELDS: [Field; 14] = [
         |spec| json!(spec.description),
         |one, other| one.description == other.description,
     ),
+    ("owner", |spec| json!(spec.owner), |one, other| one.owner == other.owner),
+    ("labels", |spec| json!(spec.labels), |one, other| one.labels == other.labels),
     ("workfront", |spec| json!(spec.workfront), |one, other| one.workfront == other.workfront),
+    (
+        "format",
+        |spec| json!(spec.format.other_than_native()),
+        |one, other| one.format == other.format,
+    ),
+    ("verification", verification, |one, other| one.verification == other.verification),
+    ("template", |spec| json!(spec.template), |one, other| one.template == other.template),
 ];
 
 fn topics(spec: &SubscriptionSpec) -> Value {
@@ -84,6 +95,14 @@ fn secrets(spec: &SubscriptionSpec) -> Value {
 
 fn deadline(spec: &SubscriptionSpec) -> Value {
     json!(spec.deadline.map(Draft::written_deadline))
+}
+
+fn verification(spec: &SubscriptionSpec) -> Value {
+    let shown = |it: &Verification| match it.consent_of(&spec.url) {
+        Some(consent) => format!("{}, verified at {}", it.method, consent.at()),
+        None => it.method.to_string(),
+    };
+    json!(spec.verification.as_ref().map(shown))
 }
 
 fn headers(spec: &SubscriptionSpec) -> Value {

@@ -32,7 +32,7 @@ const OLDEST: &str = "\
 /// See [`super::HistoryStore::end_history`].
 pub(super) async fn end<B: Backend>(store: &SqlStore<B>, worker: Uuid) -> Result<(), StoreError> {
     let ended = async {
-        let mut transaction = store.begin().await?;
+        let mut transaction = store.begin_relaxed().await?;
         sql(END).bind(worker.to_string()).execute(&mut transaction).await?;
         transaction.commit().await
     };

@@ -7,6 +7,8 @@ mod gaps;
 mod prune;
 mod topics;
 
+pub use self::topics::TopicOrder;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
@@ -38,9 +40,6 @@ const BEGIN_BATCH: &str = "\
 const HOURS: &str = "\
     SELECT hour_ms, figures FROM history \
     WHERE series = $1 AND name = $2 AND hour_ms >= $3 AND hour_ms < $4 ORDER BY hour_ms";
-const TOPICS: &str = "\
-    SELECT topic, first_ms, last_ms, events, unwanted, unwanted_ms FROM topics \
-    WHERE topic > $1 AND unwanted >= $2 ORDER BY topic LIMIT $3";
 const TOPIC: &str = "\
     SELECT topic, first_ms, last_ms, events, unwanted, unwanted_ms FROM topics WHERE topic = $1";
 const UNWANTED: &str = "\
@@ -83,11 +82,14 @@ pub struct HistoryGaps {
     pub last_silent: Option<UnixMillis>,
 }
 
-/// A part of the topics to read, ordered by topic.
+/// A part of the topics to read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopicPage {
-    /// Begin behind this topic, which need not exist any more.
+    /// Begin behind the topic that [`TopicListing::next`] names, which need not exist any more; in
+    /// the order of topics, it is a topic. `None`: at the beginning.
     pub after: Option<String>,
+    /// The order of the list.
+    pub order: TopicOrder,
     /// Only topics with an event that no subscription wanted.
     pub unwanted: bool,
     /// Topics at most; taken as 1 to [`MAX_PAGE_LIMIT`].
@@ -97,7 +99,7 @@ pub struct TopicPage {
 /// One page of topics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopicListing {
-    /// Ordered by topic.
+    /// In the order of the page.
     pub topics: Vec<TopicSeen>,
     /// Goes into [`TopicPage::after`] for the next page; `None`: this is the last one.
     pub next: Option<String>,
@@ -224,7 +226,7 @@ impl From<TopicRow> for TopicSeen {
 impl<B: Backend> HistoryStore for SqlStore<B> {
     async fn add_history(&self, batch: &HistoryBatch, max_topics: u32) -> Result<u64, StoreError> {
         let added = async {
-            let mut transaction = self.begin().await?;
+            let mut transaction = self.begin_relaxed().await?;
             sql(LOCK).execute(&mut transaction).await?;
             let begin = sql(BEGIN_BATCH).bind(batch.worker.to_string());
             let begin = begin.bind(batch.number).bind(batch.at.get());
@@ -276,15 +278,12 @@ impl<B: Backend> HistoryStore for SqlStore<B> {
     async fn topics(&self, page: &TopicPage) -> Result<TopicListing, StoreError> {
         let read = async {
             let limit = page.limit.clamp(1, MAX_PAGE_LIMIT);
-            let rows = sql(TOPICS).bind(page.after.clone().unwrap_or_default());
-            let rows = rows.bind(i64::from(page.unwanted));
-            let rows = rows.bind(i64::from(limit).saturating_add(1));
-            let mut topics: Vec<_> =
-                self.all::<TopicRow>(rows).await?.into_iter().map(TopicSeen::from).collect();
+            let rows = self.all::<TopicRow>(topics::listing(page, limit)).await?;
+            let mut topics: Vec<_> = rows.into_iter().map(TopicSeen::from).collect();
             let on_page = usize::try_from(limit).unwrap_or(usize::MAX);
             let more = topics.len() > on_page;
             topics.truncate(on_page);
-            let last = topics.last().map(|last| last.topic.clone());
+            let last = topics.last().map(|last| topics::behind(page.order, last));
             let others = self.optional::<TopicRow>(sql(TOPIC).bind("")).await?;
             let next = last.filter(|_| more);
             Ok(TopicListing { topics, next, others: others.map(TopicSeen::from) })

@@ -62,7 +62,7 @@ async fn prune_portions<B: Backend>(
 ) -> Result<(), StoreError> {
     for _ in 0..PRUNE_STEPS {
         let portion = async {
-            let mut transaction = store.begin().await?;
+            let mut transaction = store.begin_relaxed().await?;
             sql(LOCK).execute(&mut transaction).await?;
             let limit = i64::try_from(PRUNED_AT_ONCE).unwrap_or(i64::MAX);
             let portion = sql(prune).bind(before.get()).bind(limit);

@@ -1,12 +1,109 @@
-//! Adds sightings of topics.
+//! Adds sightings of topics, and reads them in an order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr,
+};
 
-use super::ROWS_AT_ONCE;
+use super::{ROWS_AT_ONCE, TopicPage};
 use crate::statement::{SqlDatabase, Statement, Tx, sql};
 use homing_domain::{history::TopicSeen, time::UnixMillis};
 
 const COUNT_TOPICS: &str = "SELECT CAST(count(*) AS bigint) FROM topics WHERE topic <> ''";
+
+/// The order of topics. Those that are equal in it are ordered by topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TopicOrder {
+    /// By topic alone.
+    #[default]
+    Topic,
+    /// The most events first.
+    Events,
+    /// The most events that no subscription wanted first.
+    Unwanted,
+    /// The one whose last event came last first.
+    Last,
+}
+
+impl TopicOrder {
+    const WORDS: [(Self, &'static str); 4] = [
+        (Self::Topic, "topic"),
+        (Self::Events, "events"),
+        (Self::Unwanted, "unwanted"),
+        (Self::Last, "last"),
+    ];
+
+    /// Its word in queries.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        let own = Self::WORDS.into_iter().find(|(order, _)| *order == self);
+        own.map_or("topic", |(_, word)| word)
+    }
+
+    /// The number by which rows are ordered, the largest first.
+    fn key(self) -> &'static str {
+        match self {
+            Self::Topic => "0",
+            Self::Events => "events",
+            Self::Unwanted => "unwanted",
+            Self::Last => "last_ms",
+        }
+    }
+
+    fn key_of(self, seen: &TopicSeen) -> i64 {
+        match self {
+            Self::Topic => 0,
+            Self::Events => signed(seen.events),
+            Self::Unwanted => signed(seen.unwanted),
+            Self::Last => seen.last_ms.get(),
+        }
+    }
+}
+
+impl FromStr for TopicOrder {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let known = Self::WORDS.into_iter().find(|(_, word)| *word == text);
+        known.map(|(order, _)| order).ok_or_else(|| {
+            let words = Self::WORDS.map(|(_, word)| word).join(", ");
+            format!("`{text}` is not an order; one of {words}")
+        })
+    }
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Reads `limit` topics of a page and one more.
+pub(super) fn listing<DB: SqlDatabase>(page: &TopicPage, limit: u32) -> Statement<DB> {
+    let select = "SELECT topic, first_ms, last_ms, events, unwanted, unwanted_ms FROM topics";
+    let select = sql(select).push(" WHERE topic <> '' AND unwanted >= ");
+    let mut select = select.push_bind(i64::from(page.unwanted));
+    let (after, key) = (page.after.as_deref().unwrap_or_default(), page.order.key());
+    select = if page.order == TopicOrder::Topic {
+        select.push(" AND topic > ").push_bind(after.to_owned()).push(" ORDER BY topic")
+    } else {
+        let parts = after.split_once(' ').and_then(|(key, topic)| Some((key.parse().ok()?, topic)));
+        let (above, topic): (i64, &str) = parts.unwrap_or((i64::MAX, ""));
+        select = select.push(" AND ").push(key).push(" <= ").push_bind(above);
+        select = select.push(" AND (").push(key).push(" < ").push_bind(above);
+        select = select.push(" OR topic > ").push_bind(topic.to_owned());
+        select.push(") ORDER BY ").push(key).push(" DESC, topic")
+    };
+    select.push(" LIMIT ").push_bind(i64::from(limit).saturating_add(1))
+}
+
+/// The place behind a topic, for the next page.
+pub(super) fn behind(order: TopicOrder, last: &TopicSeen) -> String {
+    match order {
+        TopicOrder::Topic => last.topic.clone(),
+        TopicOrder::Events | TopicOrder::Unwanted | TopicOrder::Last => {
+            format!("{} {}", order.key_of(last), last.topic)
+        }
+    }
+}
 
 /// Adds sightings to those that are there; a new topic beyond `max_topics` counts as another.
 pub(super) async fn add<DB: SqlDatabase>(
@@ -46,7 +143,6 @@ pub(super) async fn add<DB: SqlDatabase>(
 fn add_rows<DB: SqlDatabase>(rows: &BTreeMap<&str, TopicSeen>) -> Statement<DB> {
     let mut insert =
         sql("INSERT INTO topics (topic, first_ms, last_ms, events, unwanted, unwanted_ms) VALUES ");
-    let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     for (index, seen) in rows.values().enumerate() {
         insert = insert.push(if index == 0 { "(" } else { "), (" }).push_bind(&seen.topic);
         let numbers =

@@ -161,7 +161,7 @@ impl<B: Backend> SqlStore<B> {
         let (keyring, payloads) = (self.keyring.clone(), payloads.to_vec());
         let sealing = tokio::task::spawn_blocking(move || Sealed::all(&keyring, &payloads));
         let sealed = sealing.await.map_err(|error| sqlx::Error::Io(io::Error::other(error)))??;
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin_relaxed().await?;
         let (mut added, mut size) = (0_i64, 0_i64);
         for chunk in sealed.rows.chunks(ROWS_AT_ONCE) {
             let inserted: Vec<(i64,)> = self.insert_rows(chunk).all(&mut transaction).await?;
@@ -222,7 +222,7 @@ impl<B: Backend> SqlStore<B> {
     }
 
     async fn prune_kept(&self, bounds: &PayloadBounds) -> sqlx::Result<PrunedPayloads> {
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin_relaxed().await?;
         let totals: (i64, i64) = sql(B::DIALECT.lock_payloads).one(&mut transaction).await?;
         let excess = signed(bounds.excess(totals.into())).min(PRUNED_AT_ONCE);
         // None outlives its record; one may be there before it.

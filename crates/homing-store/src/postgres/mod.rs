@@ -76,6 +76,7 @@ impl Backend for PostgresDatabase {
     const DIALECT: Dialect = Dialect {
         now_ms: "CAST(floor(extract(epoch FROM statement_timestamp()) * 1000) AS bigint)",
         begin_write: "BEGIN",
+        begin_relaxed: "BEGIN; SET LOCAL synchronous_commit = off",
         begin_snapshot: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
         lock_subscriptions: Some(
             "SELECT version FROM versions WHERE name = 'subscriptions' FOR UPDATE",

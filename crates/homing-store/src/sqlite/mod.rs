@@ -43,7 +43,8 @@ impl Backend for SqliteFile {
 
     const DIALECT: Dialect = Dialect {
         now_ms: "CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER)",
-        begin_write: "BEGIN IMMEDIATE",
+        begin_write: "PRAGMA synchronous = FULL; BEGIN IMMEDIATE",
+        begin_relaxed: "PRAGMA synchronous = NORMAL; BEGIN IMMEDIATE",
         begin_snapshot: "BEGIN",
         lock_subscriptions: None,
         lock_reset: RESET,

@@ -1,6 +1,6 @@
 //! Promises of a SQLite store only; the promises of every store are in `tests/it/store`.
 
-use std::os::unix::fs::PermissionsExt;
+use std::{os::unix::fs::PermissionsExt, time::Duration};
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -8,7 +8,10 @@ use sqlx::{ConnectOptions, Connection, Row, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 use super::*;
-use crate::{CircuitPage, Intervention, Page, Store, SubscriptionStore, subscriptions::Quotas};
+use crate::{
+    CircuitPage, Intervention, Page, Store, SubscriptionStore, statement::sql,
+    subscriptions::Quotas,
+};
 use homing_domain::{
     circuit::CircuitRules,
     clock,
@@ -118,15 +121,29 @@ async fn many_may_create_one_store_at_the_same_time() {
 }
 
 #[tokio::test]
-async fn every_commit_reaches_the_disk() {
+async fn a_commit_reaches_the_disk_but_those_of_figures_once_a_second() {
+    const SYNCHRONOUS: &str = "PRAGMA synchronous";
     let place = Place::new();
     let store = SqliteStore::open(&place.file("homing.db"), None, Quotas::NONE).await.unwrap();
     for pool in [&store.backend.writer, &store.backend.readers] {
         let pragma = async |text: &'static str| sqlx::query(text).fetch_one(pool).await.unwrap();
         assert_eq!(pragma("PRAGMA journal_mode").await.get::<String, _>(0), "wal");
-        assert_eq!(pragma("PRAGMA synchronous").await.get::<i64, _>(0), 2, "FULL");
+        assert_eq!(pragma(SYNCHRONOUS).await.get::<i64, _>(0), 2, "FULL");
         assert_eq!(pragma("PRAGMA foreign_keys").await.get::<i64, _>(0), 1);
     }
+    let synchronous = async |mut transaction: Tx<Sqlite>| {
+        let (level,): (i64,) = sql(SYNCHRONOUS).one(&mut transaction).await.unwrap();
+        level
+    };
+    let mut levels = Vec::new();
+    for is_relaxed in [true, true, false, true] {
+        let begun = if is_relaxed { store.begin_relaxed().await } else { store.begin().await };
+        levels.push(synchronous(begun.unwrap()).await);
+    }
+    assert_eq!(levels, [2, 1, 2, 1]);
+    // Longer than the interval.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(synchronous(store.begin_relaxed().await.unwrap()).await, 2);
 }
 
 /// Goal: one bad row harms no other, is named, and can be removed. Method: every column is spoilt

@@ -116,7 +116,12 @@ impl CreateRequest {
             deadline: None,
             max_concurrency: None,
             description: None,
+            owner: None,
+            labels: BTreeMap::new(),
             workfront: Some(form),
+            format: None,
+            verification: None,
+            template: None,
         })
     }
 }

@@ -30,11 +30,11 @@ The file:
       rate_limit: 10
 
 Shows the plan and asks, then creates, updates and, with --prune, deletes. A subscription is found by
-its id, or by url and description. The file states description, url, topics, filters,
-filter_connector, schedule, rate_limit, deadline, max_concurrency and workfront in whole: what it
-leaves out gets its default. Secrets (auth_token, authentication, client_certificate, headers,
-secrets) are taken where one is created; `homing subscriptions update` changes them. Exit code 1: not
-all was done.";
+its id, or by url and description. The file states description, owner, labels, url, topics, filters,
+filter_connector, schedule, rate_limit, deadline, max_concurrency, format, verification, template and
+workfront in whole: what it leaves out gets its default. Secrets (auth_token, authentication,
+client_certificate, headers, secrets) and signature_scheme are taken where one is created;
+`homing subscriptions update` and `rotate-secret` change them. Exit code 1: not all was done.";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]

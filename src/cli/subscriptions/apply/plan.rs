@@ -70,6 +70,12 @@ pub(super) fn read(text: &str) -> Result<Vec<Entry>, Failure> {
         let message = "missing; the file has `subscriptions:` and a list below it";
         return Err(Failure::Field(FieldError::new("subscriptions", message)));
     };
+    let mut names = document.as_object().into_iter().flat_map(Map::keys);
+    if let Some(other) = names.find(|name| *name != "subscriptions" && !name.starts_with("x-")) {
+        let message = "unknown; beside `subscriptions`, only names that begin with `x-` are taken, \
+                       for anchors";
+        return Err(Failure::Field(FieldError::new(other.as_str(), message)));
+    }
     let entries: Result<Vec<_>, _> =
         list.iter().enumerate().map(|(index, entry)| one(index, entry)).collect();
     let entries = entries?;
@@ -268,8 +274,13 @@ subscriptions:
     #[test]
     fn an_entry_that_is_wrong_is_named_before_anything_is_done() {
         insta::assert_snapshot!(error("a: b"), @"`subscriptions`: missing; the file has `subscriptions:` and a list below it");
+        insta::assert_snapshot!(error("{subscriptions: [], subscription: []}"), @"`subscription`: unknown; beside `subscriptions`, only names that begin with `x-` are taken, for anchors");
+        assert!(
+            read("{x-topics: &all ['#'], subscriptions: [{url: https://a/, topics: *all}]}")
+                .is_ok()
+        );
         insta::assert_snapshot!(error("subscriptions: [{url: x, topics: [t]}]"), @"`subscriptions[0]`: `url`: not a URL: it has no `https://` in front; write it as https://host/path");
-        insta::assert_snapshot!(error("subscriptions: [{url: https://a/, topic: t}]"), @"`subscriptions[0].topic`: unknown field `topic`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `authentication`, `client_certificate`, `secrets`, `signature_scheme`, `headers`, `schedule`, `rate_limit`, `deadline`, `max_concurrency`, `description`, `workfront`");
+        insta::assert_snapshot!(error("subscriptions: [{url: https://a/, topic: t}]"), @"`subscriptions[0].topic`: unknown field `topic`, expected one of `url`, `topics`, `filters`, `filter_connector`, `auth_token`, `authentication`, `client_certificate`, `secrets`, `signature_scheme`, `headers`, `schedule`, `rate_limit`, `deadline`, `max_concurrency`, `description`, `owner`, `labels`, `workfront`, `format`, `verification`, `template`");
         let twice =
             "subscriptions: [{url: https://a/, topics: [t]}, {url: https://a/, topics: [u]}]";
         assert!(error(twice).contains("subscriptions[1]"), "{}", error(twice));

@@ -10,8 +10,9 @@
 //! |---|---|
 //! | the store is away | the present token is sent on; a worker asks for itself alone |
 //! | the worker that asks dies | its claim ends, and another one asks |
-//! | the endpoint does not accept a token any more | it is renewed, if it is older than a minute |
-//! | the token endpoint fails while the token is valid | the token is sent on until it expires |
+//! | an endpoint does not accept a token any more | it is renewed, if it is older than a minute; others get it until the next one is there |
+//! | the token endpoint fails then | nothing is sent until it answers |
+//! | the token endpoint fails while the token is accepted | the token is sent on until it expires |
 
 use std::{sync::Arc, time::Duration};
 
@@ -122,8 +123,11 @@ impl Tokens {
             Some(_) => entry.refuse(refused),
             None => {}
         }
+        if entry.state.borrow().failing(now).is_some() {
+            return None;
+        }
         self.ask(&entry);
-        entry.wait(deadline).await.ok()
+        entry.wait_for_other(refused, deadline).await
     }
 
     fn entry(self: &Arc<Self>, credentials: &OAuth2Credentials) -> Arc<Entry> {
@@ -174,6 +178,18 @@ impl Entry {
             (None, Some(Failure { error, .. })) => Err(error.clone()),
             (None, None) => Err(pending()),
         }
+    }
+
+    /// Waits for another token than `refused`; `None`: there is none in time, or none is obtained.
+    async fn wait_for_other(&self, refused: &Arc<Token>, deadline: Instant) -> Option<Arc<Token>> {
+        let is_other = |token: &&Arc<Token>| !Arc::ptr_eq(token, refused);
+        let mut states = self.state.subscribe();
+        let is_known = |state: &State| {
+            state.token.as_ref().is_some_and(|token| is_other(&token))
+                || state.failing(Instant::now()).is_some()
+        };
+        let state = timeout_at(deadline, states.wait_for(is_known)).await.ok()?.ok()?;
+        state.usable(Instant::now()).filter(is_other).cloned()
     }
 
     fn refuse(&self, refused: &Arc<Token>) {

@@ -90,14 +90,22 @@ pub(super) fn build(
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     headers.insert(USER_AGENT, AGENT);
     if !is_post {
-        let encoded =
-            |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-        let pair = format!("{}:{}", encoded(client_id), encoded(client_secret));
-        let mut basic = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(pair)))?;
+        let mut basic = HeaderValue::try_from(format!("Basic {}", basic(credentials)))?;
         basic.set_sensitive(true);
         headers.insert(AUTHORIZATION, basic);
     }
     Ok(request)
+}
+
+/// Id and secret in the header, a secret.
+fn basic(credentials: &OAuth2Credentials) -> String {
+    let OAuth2Credentials { client_id, client_secret, .. } = credentials;
+    STANDARD.encode(format!("{}:{}", encoded(client_id), encoded(client_secret)))
+}
+
+/// As a form has it.
+fn encoded(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 /// Its answer; what does not belong to a token is ignored.
@@ -165,7 +173,8 @@ fn lifetime(expires_in: &Value) -> Option<Duration> {
 fn refused(response: &Response<Bytes>, credentials: &OAuth2Credentials) -> NotObtained {
     let status = response.status();
     let body: ErrorBody = serde_json::from_slice(response.body()).unwrap_or_default();
-    let secrets = Secrets::of_client(credentials);
+    let client_secret = &*credentials.client_secret;
+    let secrets = Secrets::of_texts([client_secret, &encoded(client_secret), &basic(credentials)]);
     let shown = |text: &str| {
         let text = secrets.masked_text(text.as_bytes());
         text.chars().filter(|c| !c.is_control()).take(MAX_DESCRIPTION_CHARS).collect::<String>()
@@ -303,6 +312,20 @@ mod tests {
         it answered 200 with an `expires_in` that is no number of seconds above 0
         it answered 200 with an `expires_in` that is no number of seconds above 0
         ");
+    }
+
+    /// Goal: a server that repeats what it was sent does not show the secret, in whatever form it was
+    /// sent.
+    #[test]
+    fn the_secret_is_masked_as_it_is_sent() {
+        let credentials = credentials(&json!({"client_secret": "open sesame"}));
+        for sent in ["open sesame", "open+sesame", "open%20sesame", &basic(&credentials)] {
+            let description = format!("no client `{sent}`");
+            let body = json!({"error": "invalid_client", "error_description": description});
+            let response = Response::builder().status(401).body(Bytes::from(body.to_string()));
+            let what = read(&response.unwrap(), &credentials).err().unwrap().what;
+            assert!(what.contains("(no client `****`)"), "{what}");
+        }
     }
 
     #[test]

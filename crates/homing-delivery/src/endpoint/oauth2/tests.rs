@@ -112,6 +112,28 @@ async fn a_refused_token_is_renewed_unless_it_is_young() {
     assert_eq!(server.connections(), 2);
 }
 
+/// Goal: an endpoint that refuses a good token delays no other one that gets it.
+#[tokio::test]
+async fn a_refused_token_is_sent_to_others_until_the_next_one_is_there() {
+    let server = issuing(3_600, Duration::from_millis(300)).await;
+    let (tokens, credentials) = (tokens(), credentials(&server));
+    let old = Token::new("old".to_owned(), 0, MIN_AGE, Duration::from_hours(1));
+    tokens.entry(&credentials).state.send_replace(State::of(old));
+    let old = tokens.get(&credentials, PATIENCE).await.ok().unwrap();
+    let renewed = tokens.renewed(&credentials, &old, Instant::now() + PATIENCE);
+    let beside = async {
+        while server.connections() == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+        tokens.get(&credentials, Duration::ZERO).await.expect("it need not wait")
+    };
+    let (renewed, beside) = tokio::join!(renewed, beside);
+    let renewed = renewed.expect("it is old enough");
+    assert!(Arc::ptr_eq(&beside, &old) && !Arc::ptr_eq(&renewed, &old));
+    assert!(Arc::ptr_eq(&tokens.get(&credentials, PATIENCE).await.ok().unwrap(), &renewed));
+    assert_eq!(server.connections(), 1);
+}
+
 /// Goal: a token endpoint that fails is asked ever more seldom, and not by each delivery.
 #[tokio::test]
 async fn a_failure_is_waited_out() {

@@ -79,9 +79,11 @@ impl State {
         Self { token: Some(Arc::new(token)), ..Self::default() }
     }
 
-    /// The token, if it can be sent.
+    /// The token, if it can be sent. One that an endpoint refuses is sent to others until the next
+    /// one is there, or is not obtained.
     pub(super) fn usable(&self, now: Instant) -> Option<&Arc<Token>> {
-        self.token.as_ref().filter(|token| !self.is_refused && token.expires > now)
+        let is_over = self.is_refused && self.failure.is_some();
+        self.token.as_ref().filter(|token| !is_over && token.expires > now)
     }
 
     /// The failure, while it is waited out.
@@ -92,7 +94,7 @@ impl State {
     /// True if the next token is to be asked for.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         let is_due = self.usable(now).is_none_or(|token| token.renew <= now);
-        is_due && self.failing(now).is_none()
+        (is_due || self.is_refused) && self.failing(now).is_none()
     }
 }
 

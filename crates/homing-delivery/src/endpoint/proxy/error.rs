@@ -6,6 +6,7 @@
 //! | answers CONNECT with another 5xx, or 429; SOCKS5 with 1; ends the connection | the proxy | wait |
 //! | answers CONNECT with another 3xx or 4xx; SOCKS5 with 2, 7, 8 | its rules | next step of the schedule |
 //! | answers CONNECT with 502 or 504, or says that the host is at fault; SOCKS5 with 3, 4, 5, 6 | the endpoint | a failed attempt |
+//! | answers CONNECT with 200, and the host speaks first | the endpoint | a failed attempt |
 //!
 //! Only the last one is charged to anyone. Sources: RFC 9110, 15.5.8, 15.6.3, 15.6.5; RFC 9209,
 //! 2.3; RFC 1928, 6. Squid 5 answers 503 for every host that it does not reach, and says so in
@@ -47,6 +48,10 @@ pub(in crate::endpoint) enum ProxyError {
         /// The outcome for the endpoint.
         fault: Fault,
     },
+    /// The host sends something as soon as there is a tunnel, which no server of HTTP does, with TLS
+    /// or without.
+    #[error("the endpoint sends something before it is asked")]
+    SpeaksFirst,
 }
 
 /// The reason for which a proxy does not reach a host.
@@ -64,7 +69,10 @@ pub(in crate::endpoint) enum Fault {
 impl ProxyError {
     /// The outcome, if the endpoint is at fault.
     pub(in crate::endpoint) fn outcome(&self) -> Option<Outcome> {
-        let Self::Target { fault, .. } = self else { return None };
+        let not_http = Outcome::Unreachable { kind: Obstacle::NotHttp };
+        let Self::Target { fault, .. } = self else {
+            return matches!(self, Self::SpeaksFirst).then_some(not_http);
+        };
         let kind = match fault {
             Fault::TimedOut => return Some(Outcome::TimedOut { phase: Phase::Connect }),
             Fault::NoAddress => Obstacle::Dns,
@@ -85,7 +93,11 @@ impl ProxyError {
     pub(super) fn concerns_all(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Silent | Self::Login(_) | Self::Protocol(_) => true,
-            Self::Down(_) | Self::Failed(_) | Self::Refused(_) | Self::Target { .. } => false,
+            Self::Down(_)
+            | Self::Failed(_)
+            | Self::Refused(_)
+            | Self::Target { .. }
+            | Self::SpeaksFirst => false,
         }
     }
 

@@ -1,6 +1,6 @@
 //! HTTP proxies: asks for a tunnel, and if there is a proxy at all.
 //!
-//! Source: RFC 9110, 9.3.6 (CONNECT), 7.6.2 (`Max-Forwards`); RFC 9209 (`Proxy-Status`).
+//! Source: RFC 9110, 9.3.6 (CONNECT); RFC 9209 (`Proxy-Status`).
 
 use std::pin::pin;
 
@@ -12,7 +12,9 @@ use hyper::{
     body::Incoming,
     client::conn::http1,
     ext::ReasonPhrase,
-    header::{HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION},
+    header::{
+        CONTENT_LENGTH, HOST, HeaderName, HeaderValue, PROXY_AUTHORIZATION, TRANSFER_ENCODING,
+    },
     upgrade,
 };
 
@@ -23,7 +25,6 @@ use super::{
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const SQUID_ERROR: HeaderName = HeaderName::from_static("x-squid-error");
-const MAX_FORWARDS: HeaderName = HeaderName::from_static("max-forwards");
 
 /// Errors of `Proxy-Status` by which the host is at fault. Source: RFC 9209, 2.3.
 const OF_HOST: [(&str, Fault); 13] = [
@@ -56,6 +57,43 @@ pub(super) async fn ask(
     target: &Target,
     login: Option<&HeaderValue>,
 ) -> Result<Stream, ProxyError> {
+    let response = exchange(stream, connect(target, login)?).await?;
+    if !response.status().is_success() {
+        return Err(judge(response.status(), response.headers(), reason(&response).as_deref()));
+    }
+    let has_body = announces_body(response.headers());
+    let upgraded = upgrade::on(response).await.map_err(|error| ended(&error))?;
+    let parts = upgraded.downcast::<Stream>().map_err(|_| unsendable())?;
+    match (parts.read_buf.is_empty(), has_body) {
+        (true, _) => Ok(parts.io),
+        (false, true) => {
+            Err(ProxyError::Protocol("it answers CONNECT with a page, as a web server".to_owned()))
+        }
+        // What comes through a tunnel is the host's: one of them must not stop all.
+        (false, false) => Err(ProxyError::SpeaksFirst),
+    }
+}
+
+/// True if an answer to CONNECT has a body, which that of a proxy never has. Source: RFC 9110, 9.3.6.
+fn announces_body(headers: &HeaderMap) -> bool {
+    let length = headers.get(CONTENT_LENGTH);
+    length.is_some_and(|length| length != "0") || headers.contains_key(TRANSFER_ENCODING)
+}
+
+/// Checks that a proxy answers when it is asked for a tunnel to `target`. Every answer will do.
+pub(super) async fn check(
+    stream: Stream,
+    target: &Target,
+    login: Option<&HeaderValue>,
+) -> Result<(), ProxyError> {
+    exchange(stream, connect(target, login)?).await.map(drop)
+}
+
+/// The request for a tunnel to `target`.
+fn connect(
+    target: &Target,
+    login: Option<&HeaderValue>,
+) -> Result<Request<Empty<Bytes>>, ProxyError> {
     let authority = target.to_string();
     let uri: Uri = authority.parse().map_err(|_| unsendable())?;
     let mut request = Request::new(Empty::new());
@@ -65,28 +103,7 @@ pub(super) async fn ask(
     if let Some(login) = login {
         request.headers_mut().insert(PROXY_AUTHORIZATION, login.clone());
     }
-    let response = exchange(stream, request).await?;
-    if !response.status().is_success() {
-        return Err(judge(response.status(), response.headers(), reason(&response).as_deref()));
-    }
-    let upgraded = upgrade::on(response).await.map_err(|error| ended(&error))?;
-    let parts = upgraded.downcast::<Stream>().map_err(|_| unsendable())?;
-    if parts.read_buf.is_empty() {
-        Ok(parts.io)
-    } else {
-        // An endpoint speaks when it is spoken to.
-        Err(ProxyError::Protocol("it sends more than its answer to CONNECT".to_owned()))
-    }
-}
-
-/// Checks that a proxy answers, by a request that it forwards to no one. Every answer will do.
-pub(super) async fn check(stream: Stream, authority: &str) -> Result<(), ProxyError> {
-    let mut request = Request::new(Empty::new());
-    (*request.method_mut(), *request.uri_mut()) = (Method::OPTIONS, Uri::from_static("*"));
-    let host = HeaderValue::from_str(authority).map_err(|_| unsendable())?;
-    request.headers_mut().insert(HOST, host);
-    request.headers_mut().insert(MAX_FORWARDS, HeaderValue::from_static("0"));
-    exchange(stream, request).await.map(drop)
+    Ok(request)
 }
 
 /// Sends `request` and drives the connection until there is an answer, and, where that makes it a
@@ -95,13 +112,12 @@ async fn exchange(
     stream: Stream,
     request: Request<Empty<Bytes>>,
 ) -> Result<Response<Incoming>, ProxyError> {
-    let is_connect = request.method() == Method::CONNECT;
     let (mut sender, connection) = http1::handshake(stream).await.map_err(|error| ended(&error))?;
     let connection = pin!(connection.with_upgrades());
     let answer = pin!(sender.send_request(request));
     let answer = match select(answer, connection).await {
         Either::Left((Ok(response), connection)) => {
-            if is_connect && response.status().is_success() {
+            if response.status().is_success() {
                 connection.await.map_err(|error| ended(&error))?;
             }
             Ok(response)
@@ -202,7 +218,8 @@ mod tests {
             other @ (ProxyError::Unreachable(_)
             | ProxyError::Silent
             | ProxyError::Protocol(_)
-            | ProxyError::Down(_)) => panic!("{other:?}"),
+            | ProxyError::Down(_)
+            | ProxyError::SpeaksFirst) => panic!("{other:?}"),
         };
         let all = [302, 400, 403, 404, 407, 429, 500, 501, 502, 503, 504, 511].map(whose);
         assert_eq!(

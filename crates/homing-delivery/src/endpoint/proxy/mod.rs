@@ -10,7 +10,7 @@
 //!   `endpoint.proxy_dns = "proxy"`, it is asked for names, and which addresses these have is its
 //!   matter; addresses in URLs and `localhost` are checked all the same.
 //! - A failure of the proxy is never the endpoint's ([`error`] has the table). Silence is the
-//!   endpoint's only if the proxy answers another request meanwhile.
+//!   endpoint's only if the proxy answers another request for a connection meanwhile.
 //! - Each step has a deadline, and all of them end before `endpoint.connect_deadline`.
 
 mod error;
@@ -49,6 +49,11 @@ use health::Health;
 pub(super) use error::ProxyError;
 pub use health::ProxyProblem;
 pub(super) use wire::{Stream, Wire};
+
+/// A host for which a proxy that works has an answer at once, whatever its network is: its own port
+/// 9, on which nothing listens. Source: RFC 863.
+const ITSELF: Target =
+    Target::Address(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9));
 
 /// Addresses of one name that the proxy is asked for.
 const MAX_ADDRESSES: usize = 4;
@@ -164,7 +169,12 @@ impl Proxy {
     pub(super) async fn connect(&self, uri: Uri) -> Result<Wire, BoxError> {
         let until = Instant::now() + self.connect_deadline * 5 / 8;
         let found = async { self.targets(&uri).await.map_err(BoxError::from) };
-        let (targets, stream) = tokio::try_join!(found, self.reach())?;
+        let (targets, stream) = if self.problem().is_some() {
+            // One request a second asks it then: none that has nothing to ask for.
+            (found.await?, self.reach().await?)
+        } else {
+            tokio::try_join!(found, self.reach())?
+        };
         let (mut ready, mut failed) = (Some(stream), None);
         for target in targets.iter().take(MAX_ADDRESSES) {
             let stream = match ready.take() {
@@ -210,12 +220,7 @@ impl Proxy {
         self.health.admit()?;
         let reached = timeout(self.connect_deadline / 4, self.connection()).await;
         let error = match reached {
-            Ok(Ok(stream)) => {
-                if self.url.scheme == ProxyScheme::Socks5 {
-                    self.health.answers();
-                }
-                return Ok(stream);
-            }
+            Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) if is_exhausted(error.as_ref()) => return Err(error),
             Ok(Err(error)) => match error.downcast::<ProxyError>() {
                 Ok(error) => *error,
@@ -267,7 +272,8 @@ impl Proxy {
         Ok(stream.into_inner())
     }
 
-    /// Checks that the proxy answers by itself, if none did since this was called.
+    /// Checks that the proxy answers a request of the kind that gets no answer, if none did since this
+    /// was called: one that is overloaded may answer others.
     ///
     /// # Cancel safety
     ///
@@ -287,11 +293,14 @@ impl Proxy {
     async fn check(&self) -> bool {
         let answer = async {
             let stream = self.reach().await?;
-            if self.url.scheme == ProxyScheme::Socks5 {
-                // It was greeted.
-                return Ok(());
+            if self.url.scheme != ProxyScheme::Socks5 {
+                let checked = http::check(stream, &ITSELF, self.basic.as_ref()).await;
+                return checked.map_err(BoxError::from);
             }
-            http::check(stream, &self.authority).await.map_err(BoxError::from)
+            match socks::ask(&mut TokioIo::new(stream), &ITSELF).await {
+                Err(error @ (ProxyError::Failed(_) | ProxyError::Protocol(_))) => Err(error.into()),
+                Ok(()) | Err(_) => Ok(()),
+            }
         };
         match timeout(self.connect_deadline / 4, answer).await {
             Ok(Ok(())) => {

@@ -210,7 +210,8 @@ mod tests {
                 | ProxyError::Silent
                 | ProxyError::Login(_)
                 | ProxyError::Protocol(_)
-                | ProxyError::Down(_)) => panic!("{other:?}"),
+                | ProxyError::Down(_)
+                | ProxyError::SpeaksFirst) => panic!("{other:?}"),
             });
         }
         let expected = ["proxy", "rules", "endpoint", "endpoint", "endpoint", "endpoint"];

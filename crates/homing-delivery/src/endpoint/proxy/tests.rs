@@ -70,8 +70,15 @@ const BAD_REQUEST: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n
 
 #[tokio::test]
 async fn a_host_that_the_proxy_does_not_reach_in_time_is_charged() {
-    let proxy = answering("", BAD_REQUEST).await;
-    let attempted = attempt(&proxy, "http://127.0.0.1:9/").await.unwrap();
+    let proxy = Server::start(|mut stream| async move {
+        let Some(head) = head(&mut stream).await else { return };
+        if head.starts_with("CONNECT 127.0.0.1:7 ") {
+            return std::future::pending().await;
+        }
+        let _sent = stream.write_all(BAD_REQUEST.as_bytes()).await;
+    })
+    .await;
+    let attempted = attempt(&proxy, "http://127.0.0.1:7/").await.unwrap();
     assert_eq!(attempted.outcome, Outcome::TimedOut { phase: Phase::Connect });
 }
 
@@ -85,7 +92,7 @@ async fn a_proxy_that_answers_nothing_is_not_the_endpoints_fault() {
 #[tokio::test]
 async fn what_is_no_proxy_is_recognised() {
     for (answer, expected) in [
-        ("HTTP/1.1 200 OK\r\n\r\nHTTP/1.1", "more than its answer"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", "as a web server"),
         ("+OK POP3 ready\r\n\r\n", "does not speak HTTP"),
         ("HTTP/1.1 407 No\r\ncontent-length: 0\r\n\r\n", "user and password (407 No)"),
         ("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n", "fails: 503 Busy"),
@@ -96,6 +103,45 @@ async fn what_is_no_proxy_is_recognised() {
         let error = error.to_string();
         assert!(error.contains(expected), "{error}");
     }
+}
+
+/// Goal: an endpoint that speaks first, in the packet in which the proxy says that there is a tunnel,
+/// is charged for that, and the others are called on: any tenant may have one, such as a mail server.
+#[tokio::test]
+async fn an_endpoint_that_speaks_first_stops_no_others() {
+    let proxy = answering("HTTP/1.1 200 OK\r\n\r\n220 mail ready\r\n", BAD_REQUEST).await;
+    let endpoints = Endpoints::new(&settings(&format!("http://{}", proxy.address))).unwrap();
+    for url in ["http://127.0.0.1:9/", "https://127.0.0.1:9/"] {
+        let subscription = subscription(url, &json!({}));
+        let delivery = delivery(event(), &subscription);
+        let attempted = endpoints.attempt(&delivery, &subscription, UnixMillis::new(0)).await;
+        let attempted = attempted.unwrap();
+        assert_eq!(attempted.outcome, Outcome::Unreachable { kind: Obstacle::NotHttp });
+        let cause = attempted.cause.unwrap();
+        assert!(cause.contains("before it is asked"), "{cause}");
+        assert_eq!(endpoints.proxy_problem(), None);
+    }
+}
+
+/// Goal: while the proxy fails, what is not to be called takes no turn to ask it from others.
+#[tokio::test]
+async fn a_host_that_is_not_called_takes_no_turn_of_a_proxy_that_fails() {
+    let server = answering("HTTP/1.1 200 OK\r\n\r\n", BAD_REQUEST).await;
+    let settings = EndpointSettings {
+        allow_networks: Vec::new(),
+        proxy_dns: ProxyDns::Proxy,
+        ..settings(&format!("http://{}", server.address))
+    };
+    let resolver = Resolver::anywhere(names(&settings).unwrap());
+    let proxy = Proxy::of(&settings, &resolver).unwrap().unwrap();
+    proxy.health.failed(&ProxyError::Silent);
+    // Until it may be asked again.
+    tokio::time::sleep(Duration::from_millis(1_050)).await;
+    let connect = async |uri: &str| proxy.connect(uri.parse().unwrap()).await;
+    let error = connect("http://a.localhost/").await.err().unwrap();
+    assert!(error.is::<ResolveError>(), "{error:?}");
+    assert!(connect("http://example.com/").await.is_ok());
+    assert_eq!(proxy.problem(), None);
 }
 
 /// Goal: a request whose tunnel ends is sent again once, because the proxy may have ended it; then it

@@ -56,6 +56,8 @@ async fn a_2xx_answer_accepts_and_its_body_is_kept() {
             status: Some(202),
             response: Bytes::from_static(b"thanks"),
             cause: None,
+            control: None,
+            permission: None,
             payload: None,
         }
     );

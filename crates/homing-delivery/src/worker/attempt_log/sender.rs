@@ -149,7 +149,7 @@ impl Sender {
     ) -> Option<Kind> {
         let log = self.0.as_ref()?;
         let Task { delivery, subscription, .. } = *task;
-        let AttemptResult { outcome, status, response, cause, payload } = &attempt.result;
+        let AttemptResult { outcome, status, response, cause, payload, .. } = &attempt.result;
         let kept = response.get(..log.response_bytes).unwrap_or(response);
         let happened = AttemptEvent::Attempted(Attempted {
             attempt: delivery.next_attempt().get(),

@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::worker::{
-    Context, attempt,
+    Context,
+    attempt::{self, Tried},
     intake::{self, PendingDelivery, Turn, Work},
     lane,
     queues::Queues,
@@ -261,45 +262,46 @@ async fn probe(
         return Ok(());
     }
     let probed = probe_claimed(context, slot, url, stop).await;
-    if !matches!(probed, Ok(true)) {
+    if matches!(probed, Ok(Oldest::Prevented)) {
+        // What is held stays there meanwhile: the next one would be prevented, too.
+        stop.run_until_cancelled(tokio::time::sleep(CHECK_INTERVAL)).await;
+    }
+    if !matches!(probed, Ok(Oldest::Probe)) {
         // It was claimed, and no attempt was made.
-        if context.handler.problem().is_some() {
-            // Nor could the next one be made at once.
-            stop.run_until_cancelled(tokio::time::sleep(CHECK_INTERVAL)).await;
-        }
         context.circuits.probe_again(url).await;
     }
     probed.map(drop)
 }
 
-/// Makes the probe that this worker has claimed; returns `false` if there was no delivery for it.
+/// Makes the probe that this worker has claimed, if there is a delivery for it; returns the last one
+/// that it took.
 async fn probe_claimed(
     context: &Arc<Context>,
     slot: u16,
     url: &EndpointUrl,
     stop: &CancellationToken,
-) -> Result<bool, BrokerError> {
+) -> Result<Oldest, BrokerError> {
     for _ in 0..MAX_STRAGGLERS {
         let grace = lane::grace_over(stop, context.settings.drain_grace);
         let oldest = tokio::select! {
             oldest = attempt_oldest(context, slot, url) => oldest?,
-            () = grace => return Ok(false),
+            () = grace => return Ok(Oldest::Nothing),
         };
-        match oldest {
-            Oldest::Probe => return Ok(true),
-            Oldest::Other if stop.is_cancelled() => return Ok(false),
-            Oldest::Other => {}
-            Oldest::Nothing => return Ok(false),
+        if oldest != Oldest::Other || stop.is_cancelled() {
+            return Ok(oldest);
         }
     }
-    Ok(false)
+    Ok(Oldest::Other)
 }
 
 /// The oldest delivery in a queue.
+#[derive(PartialEq, Eq)]
 enum Oldest {
     /// It was the probe.
     Probe,
-    /// It belonged to another URL, or could not be attempted now.
+    /// It was to be the probe, and a failure of our own prevented that.
+    Prevented,
+    /// It belonged to another URL, or no attempt of it was to be made.
     Other,
     /// There was none.
     Nothing,
@@ -321,30 +323,34 @@ async fn attempt_oldest(
     let Ok(taken) = taken else {
         return consumer.finish().await.map(|()| Oldest::Nothing);
     };
-    let mut is_probed = false;
+    let mut oldest = Oldest::Other;
     if let Some(received) = taken?.and_then(|taken| taken.received) {
         for work in intake::take(context, lane, received) {
-            is_probed |= attempt_as_probe(context, work, (slot, url)).await;
+            match attempt_as_probe(context, work, (slot, url)).await {
+                Tried::Attempted => oldest = Oldest::Probe,
+                Tried::Prevented if oldest == Oldest::Other => oldest = Oldest::Prevented,
+                Tried::Prevented | Tried::Skipped => {}
+            }
         }
     }
     let finished = consumer.finish().await;
-    if is_probed {
+    if oldest == Oldest::Probe {
         // If its ack was lost, it comes again as any other.
-        return Ok(Oldest::Probe);
+        return Ok(oldest);
     }
-    finished.map(|()| Oldest::Other)
+    finished.map(|()| oldest)
 }
 
 /// Attempts a delivery as the probe of `url`, or as any other if it is not one to that; returns
-/// true if it was the probe.
+/// what became of the probe.
 async fn attempt_as_probe(
     context: &Arc<Context>,
     work: Work,
     (slot, url): (u16, &EndpointUrl),
-) -> bool {
+) -> Tried {
     let Work::Attempt(pending) = work else {
         work.run(Arc::clone(context)).await;
-        return false;
+        return Tried::Skipped;
     };
     let subscription = match pending.message.subscription() {
         Some(id) => context.subscriptions.find(id).await.ok().flatten(),
@@ -352,6 +358,6 @@ async fn attempt_as_probe(
     };
     let is_own = subscription.is_some_and(|subscription| subscription.spec.url == *url);
     let turn = if is_own { Turn::Probe(slot, url.clone()) } else { Turn::Due };
-    let is_attempted = attempt::attempt(context, PendingDelivery { turn, ..pending }).await;
-    is_own && is_attempted
+    let tried = attempt::attempt(context, PendingDelivery { turn, ..pending }).await;
+    if is_own { tried } else { Tried::Skipped }
 }

@@ -215,9 +215,9 @@ impl Limits {
     }
 
     /// Waits until a rate limit allows a request; false: it does not in time.
-    async fn waits_for_rate(&self, gate: &Gate, max_per_second: Option<NonZeroU32>) -> bool {
-        let Some(max_per_second) = max_per_second else { return true };
-        let limiter = gate.limiters.of(self.rate_limit(max_per_second));
+    async fn waits_for_rate(&self, gate: &Gate, max_per_minute: Option<NonZeroU32>) -> bool {
+        let Some(max_per_minute) = max_per_minute else { return true };
+        let limiter = gate.limiters.of(self.rate_limit(max_per_minute));
         if limiter.check().is_ok() {
             return true;
         }
@@ -241,7 +241,7 @@ impl Limits {
         let entering = self.in_turn(gate, slot, own);
         tokio::pin!(entering);
         let patience = match own.rate {
-            Some(max_per_second) if !is_shared => self.patience(max_per_second),
+            Some(max_per_minute) if !is_shared => self.patience(max_per_minute),
             Some(_) | None => self.shares.window(),
         };
         let held = if let Ok(held) = timeout(patience, &mut entering).await {
@@ -273,13 +273,13 @@ impl Limits {
         &self,
         gate: &Gate,
         slot: u16,
-        max_per_second: Option<NonZeroU32>,
+        max_per_minute: Option<NonZeroU32>,
     ) -> Option<Held> {
-        let Some(max_per_second) = max_per_second else { return gate.next(slot).await };
+        let Some(max_per_minute) = max_per_minute else { return gate.next(slot).await };
         let _turn = gate.limited_turn.lock().await;
         loop {
             let held = gate.next(slot).await?;
-            let limiter = gate.limiters.of(self.rate_limit(max_per_second));
+            let limiter = gate.limiters.of(self.rate_limit(max_per_minute));
             let Err(not_until) = limiter.check() else { return Some(held) };
             // Others, which have no rate limit, need the permit.
             drop(held);
@@ -292,15 +292,15 @@ impl Limits {
         self.max_concurrency
     }
 
-    fn rate_limit(&self, max_per_second: NonZeroU32) -> RateLimit {
-        RateLimit { max_per_second, workers: self.workers() }
+    fn rate_limit(&self, max_per_minute: NonZeroU32) -> RateLimit {
+        RateLimit { max_per_minute, workers: self.workers() }
     }
 
     /// The time for which deliveries may wait for a rate limit in a lane before they hold much of
     /// it.
-    fn patience(&self, max_per_second: NonZeroU32) -> Duration {
+    fn patience(&self, max_per_minute: NonZeroU32) -> Duration {
         let places = u32::try_from(self.shares.free_of_concern()).unwrap_or(u32::MAX);
-        let patience = self.rate_limit(max_per_second).period().saturating_mul(places);
+        let patience = self.rate_limit(max_per_minute).period().saturating_mul(places);
         patience.min(self.rate_wait).max(self.shares.window())
     }
 

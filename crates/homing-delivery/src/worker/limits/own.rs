@@ -14,13 +14,16 @@ use homing_domain::{id::SubscriptionId, subscription::Subscription};
 /// The most rate limits of one URL that are kept at a time.
 const MAX_LIMITS: usize = 64;
 
+/// Of a minute.
+const SECONDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(59);
+
 /// Semaphores of one URL above which those that are not in use are dropped.
 const MAX_UNUSED: usize = 64;
 
 /// The limits of one subscription.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::worker) struct OwnLimits {
-    /// Requests per second.
+    /// Requests per minute.
     pub(in crate::worker) rate: Option<NonZeroU32>,
     /// Requests at a time.
     pub(in crate::worker) concurrency: Option<(SubscriptionId, NonZeroU32)>,
@@ -30,7 +33,16 @@ impl OwnLimits {
     pub(in crate::worker) fn of(subscription: &Subscription) -> Self {
         let spec = &subscription.spec;
         let concurrency = spec.max_concurrency.map(|limit| (subscription.id, limit));
-        Self { rate: spec.rate_limit, concurrency }
+        let own = spec.rate_limit.map(|limit| limit.saturating_mul(SECONDS));
+        let rate = own.into_iter().chain(spec.allowed_rate()).min();
+        Self { rate, concurrency }
+    }
+
+    /// The rate as text.
+    pub(in crate::worker) fn rate_text(self) -> Option<String> {
+        let rate = self.rate?.get();
+        let per_second = rate.checked_div(SECONDS.get()).filter(|_| rate.is_multiple_of(60));
+        Some(per_second.map_or_else(|| format!("{rate}/min"), |rate| format!("{rate}/s")))
     }
 
     /// True if there is one.
@@ -42,21 +54,21 @@ impl OwnLimits {
 /// A rate limit, and the number of workers that share it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct RateLimit {
-    pub(super) max_per_second: NonZeroU32,
+    pub(super) max_per_minute: NonZeroU32,
     pub(super) workers: u32,
 }
 
 impl RateLimit {
     /// Between two requests of one worker.
     pub(super) fn period(self) -> Duration {
-        let period = Duration::from_secs(1).saturating_mul(self.workers);
-        (period / self.max_per_second.get()).max(Duration::from_nanos(1))
+        let period = Duration::from_secs(60).saturating_mul(self.workers);
+        (period / self.max_per_minute.get()).max(Duration::from_nanos(1))
     }
 
     /// One worker's share, evenly spaced: endpoints with limits refuse bursts.
     pub(super) fn limiter(self) -> DefaultDirectRateLimiter {
         let quota = Quota::with_period(self.period());
-        RateLimiter::direct(quota.unwrap_or(Quota::per_second(self.max_per_second)))
+        RateLimiter::direct(quota.unwrap_or(Quota::per_minute(self.max_per_minute)))
     }
 }
 
@@ -107,11 +119,39 @@ impl Semaphores {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use homing_domain::{
+        subscription::{Consent, Draft, VerificationMethod},
+        time::UnixMillis,
+    };
 
     fn limited(subscription: u8, limit: u32) -> OwnLimits {
         let id = format!("01931f5a-9c4e-7000-8000-0000000000{subscription:02}");
         let concurrency = (id.parse().unwrap(), NonZeroU32::new(limit).unwrap());
         OwnLimits { concurrency: Some(concurrency), ..OwnLimits::default() }
+    }
+
+    #[test]
+    fn the_lower_rate_counts_and_is_shown() {
+        let own = |rate_limit: Option<u32>, allowed: Option<u32>| {
+            let changes = serde_json::json!({
+                "url": "https://a.example/", "topics": ["t"], "rate_limit": rate_limit,
+                "verification": "handshake",
+            });
+            let draft: Draft = serde_json::from_value(changes).unwrap();
+            let spec = draft.build(&[]).unwrap();
+            let (id, now) = (SubscriptionId::new(uuid::Uuid::from_u128(1)), UnixMillis::new(0));
+            let mut one = Subscription { id, spec, created: now, updated: now };
+            let (method, allowed) =
+                (VerificationMethod::Handshake, allowed.and_then(NonZeroU32::new));
+            let consent = Consent::new(method, &one.spec.url, now, allowed);
+            one.spec.verification.as_mut().unwrap().consent = Some(consent);
+            OwnLimits::of(&one).rate_text()
+        };
+        assert_eq!(own(None, None), None);
+        assert_eq!(own(Some(5), None).as_deref(), Some("5/s"));
+        assert_eq!(own(None, Some(30)).as_deref(), Some("30/min"));
+        assert_eq!(own(Some(5), Some(120)).as_deref(), Some("2/s"));
+        assert_eq!(own(Some(1), Some(120)).as_deref(), Some("1/s"));
     }
 
     #[test]

@@ -15,7 +15,9 @@ async fn enter(
     limits.enter(&limits.gate(url), Lane::Primary, rate(max_per_second)).await
 }
 
+/// With so many requests per second.
 fn rate(rate: Option<NonZeroU32>) -> OwnLimits {
+    let rate = rate.map(|rate| rate.saturating_mul(NonZeroU32::new(60).unwrap()));
     OwnLimits { rate, ..OwnLimits::default() }
 }
 

@@ -4,7 +4,7 @@
 //! A [`step`] reads at most 128 events to send, publishes their deliveries, waits until the
 //! broker has confirmed all of them, and writes the position behind them. A worker that dies in
 //! between leaves the replay to another one, which repeats that step: at most so many events come
-//! twice, each time with the same `webhook-id`.
+//! twice, each time with the same `webhook-id`. (If the machine of the store fails, those of a second.)
 //!
 //! Live traffic comes first: a step is sent at the rate of the replay at most, only while few
 //! messages wait for workers, and only while the circuits of its endpoints are closed and few

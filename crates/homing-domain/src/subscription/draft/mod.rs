@@ -1,17 +1,13 @@
 //! A subscription as a client writes it, and its validation.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    num::NonZeroU32,
-};
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    AuthToken, Authentication, ClientCertificate, ClientCertificatePem, SubscriptionSpec,
-    WorkfrontForm,
+    AuthToken, Authentication, ClientCertificate, ClientCertificatePem, EventFormat,
+    SubscriptionSpec, Template, Verification, VerificationMethod, WorkfrontForm,
     wrong::{FieldErrors, Wrong, all},
 };
 use crate::{
@@ -19,6 +15,11 @@ use crate::{
     signature::{SignatureScheme, SigningSecret},
     topic::TopicPattern,
 };
+
+mod headers;
+mod of_spec;
+
+use headers::trimmed;
 
 /// A subscription as written by a client; only its shape has been checked.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -79,9 +80,27 @@ pub struct Draft {
     /// A note for operators.
     #[serde(default)]
     pub description: Option<String>,
+    /// Those to ask about it: a team, a person, an address.
+    #[serde(default)]
+    pub owner: Option<String>,
+    /// Names and values that operators know it by: `{"team": "billing"}`; up to 20.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
     /// Events are sent in Workfront's form; `topics` then has one such as `TASK.UPDATE`.
     #[serde(default)]
     pub workfront: Option<WorkfrontForm>,
+    /// The form in which events are sent: `native` (as published, the default),
+    /// `cloudevents-structured` or `cloudevents-binary`.
+    #[serde(default)]
+    pub format: Option<EventFormat>,
+    /// Nothing is sent until the endpoint has consented, asked by `handshake` (`OPTIONS`, as CloudEvents
+    /// defines it for webhooks) or `challenge` (a POST whose text the answer repeats).
+    #[serde(default)]
+    pub verification: Option<VerificationMethod>,
+    /// Events are sent as messages for people: `{"receiver": "slack"}`, `"teams"`, `"pagerduty"` (the
+    /// routing key is `auth_token`), or `{"receiver": "email", "from": …, "to": […]}`.
+    #[serde(default)]
+    pub template: Option<Template>,
 }
 
 /// The problem with one field of a draft.
@@ -103,33 +122,9 @@ impl FieldError {
     }
 }
 
-/// Headers that homing or HTTP sets; a subscription cannot.
-const RESERVED_HEADERS: [&str; 17] = [
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "expect",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "traceparent",
-    "tracestate",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-];
-const RESERVED_PREFIXES: [&str; 2] = ["webhook-", "x-homing-"];
-
 const MAX_TOPICS: usize = 100;
 /// Signing secrets of one subscription.
 pub const MAX_SECRETS: usize = 10;
-const MAX_HEADERS: usize = 20;
-const MAX_HEADER_BYTES: usize = 1_024;
 const MAX_DESCRIPTION_CHARS: usize = 1_000;
 
 impl Draft {
@@ -152,7 +147,12 @@ impl Draft {
             deadline: None,
             max_concurrency: None,
             description: None,
+            owner: None,
+            labels: BTreeMap::new(),
             workfront: None,
+            format: None,
+            verification: None,
+            template: None,
         }
     }
 
@@ -183,6 +183,10 @@ impl Draft {
         let deadline = wrong.take(self.deadline());
         let max_concurrency = wrong.take(self.max_concurrency());
         let description = wrong.take(self.description());
+        let format = wrong.take(self.format());
+        let owner = wrong.take(self.owner());
+        let labels = wrong.take_all(self.labels());
+        let template = wrong.take(self.template());
         let whole = || {
             Some(SubscriptionSpec {
                 url: url?,
@@ -198,7 +202,12 @@ impl Draft {
                 deadline: deadline?,
                 max_concurrency: max_concurrency?,
                 description: description?,
+                owner: owner?,
+                labels: labels?,
                 workfront: self.workfront.clone(),
+                format: format?,
+                verification: self.verification.map(Verification::by),
+                template: template?,
             })
         };
         wrong.end(whole())
@@ -274,28 +283,6 @@ impl Draft {
         }))
     }
 
-    fn headers(&self) -> Result<BTreeMap<String, String>, Vec<FieldError>> {
-        if self.headers.len() > MAX_HEADERS {
-            let message = format!("{} headers; at most {MAX_HEADERS}", self.headers.len());
-            return Err(vec![FieldError::new("headers", message)]);
-        }
-        let authorized_by = if self.auth_token.is_some() {
-            Some("auth_token")
-        } else {
-            self.authentication.is_some().then_some("authentication")
-        };
-        let mut seen = BTreeSet::new();
-        all(self.headers.iter().map(|(name, value)| {
-            let (name, value) = (name.to_ascii_lowercase(), trimmed(value));
-            let wrong = |message| FieldError::new(format!("headers.{name}"), message);
-            check_header(&name, &value, authorized_by).map_err(wrong)?;
-            if !seen.insert(name.clone()) {
-                return Err(wrong("is given twice: case makes no difference".to_owned()));
-            }
-            Ok((name, value))
-        }))
-    }
-
     fn schedule(&self, schedules: &[&str]) -> Result<Option<String>, FieldError> {
         match self.schedule.as_deref() {
             Some(name) if !schedules.contains(&name) => {
@@ -325,35 +312,6 @@ impl Draft {
     }
 }
 
-/// The draft that builds `spec` again; the starting point of a change.
-impl From<&SubscriptionSpec> for Draft {
-    fn from(spec: &SubscriptionSpec) -> Self {
-        Self {
-            url: spec.url.as_str().to_owned(),
-            topics: spec.topics.iter().map(ToString::to_string).collect(),
-            filters: spec.filters.to_json(),
-            filter_connector: spec.filters.connector(),
-            auth_token: spec.auth_token.as_ref().map(|token| token.reveal().to_owned()),
-            authentication: spec.authentication.clone(),
-            client_certificate: spec.client_certificate.as_ref().map(|it| it.reveal().clone()),
-            secrets: Some(spec.secrets.iter().map(SigningSecret::reveal).collect()),
-            signature_scheme: None,
-            headers: spec.headers.clone(),
-            schedule: spec.schedule.clone(),
-            rate_limit: spec.rate_limit.map(NonZeroU32::get),
-            deadline: spec.deadline.map(Self::written_deadline),
-            max_concurrency: spec.max_concurrency.map(NonZeroU32::get),
-            description: spec.description.clone(),
-            workfront: spec.workfront.clone(),
-        }
-    }
-}
-
-/// Removes the blanks around it, which are not part of a header's value. Source: RFC 9110, 5.5.
-fn trimmed(value: &str) -> String {
-    value.trim_matches([' ', '\t']).to_owned()
-}
-
 /// An event that creates something has no old state, so such a filter could never be true.
 /// Source: Adobe Workfront, event subscription filters, `state`.
 fn refuse_old_state_on_create(
@@ -368,31 +326,6 @@ fn refuse_old_state_on_create(
         )),
         (Some(_) | None, Some(_) | None) => Ok(()),
     }
-}
-
-/// `name` is in lower case; `authorized_by` is the field that is sent as `authorization`.
-fn check_header(name: &str, value: &str, authorized_by: Option<&str>) -> Result<(), String> {
-    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    if name.is_empty() || !name.chars().all(is_token) {
-        return Err("not a header name".to_owned());
-    }
-    if RESERVED_HEADERS.contains(&name)
-        || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-    {
-        return Err("this header is set by homing".to_owned());
-    }
-    if name == "authorization"
-        && let Some(field) = authorized_by
-    {
-        return Err(format!("set either this header or `{field}`"));
-    }
-    if name.len().saturating_add(value.len()) > MAX_HEADER_BYTES {
-        return Err(format!("name and value have more than {MAX_HEADER_BYTES} bytes"));
-    }
-    if value.chars().any(char::is_control) {
-        return Err("the value has control characters".to_owned());
-    }
-    Ok(())
 }
 
 #[cfg(test)]

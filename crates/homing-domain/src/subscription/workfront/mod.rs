@@ -161,7 +161,7 @@ impl FromStr for Version {
     }
 }
 
-/// The reason why an event does not fit Workfront's form. Permanent.
+/// The reason why an event does not fit the form of a subscription. Permanent.
 #[derive(Debug, thiserror::Error)]
 pub enum UnfitEvent {
     /// The body is something else.
@@ -171,7 +171,7 @@ pub enum UnfitEvent {
     #[error("the body cannot be read as Workfront's form needs it: {0}")]
     Unreadable(BodyError),
     /// The message cannot be written.
-    #[error("the event cannot be written in Workfront's form: {0}")]
+    #[error("the event cannot be written in this form: {0}")]
     Unwritable(serde_json::Error),
 }
 

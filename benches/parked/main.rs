@@ -1,7 +1,8 @@
 //! Figures, not tests: a million parked deliveries in both stores, how fast the keeper moves them there
-//! and a replay takes them out, and how long an operator waits for a search.
+//! and a replay takes them out, and how long an operator waits for a search, and for a page.
 //!
-//! `make bench-parked` starts a broker and a database for it; `ARGS=100000` is another number.
+//! `make bench-parked` starts a broker and a database for it; `ARGS=100000` is another number, and
+//! `ARGS="100000 sqlite"` leaves the database out.
 
 #![expect(
     clippy::print_stdout,
@@ -12,8 +13,9 @@
     reason = "a program that prints figures, with the parts of the tests"
 )]
 
-#[path = "../tests/it/support/mod.rs"]
+#[path = "../../tests/it/support/mod.rs"]
 mod support;
+mod pages;
 
 use std::time::Duration;
 
@@ -58,6 +60,9 @@ async fn main() {
     let parked = asked.unwrap_or(PARKED);
     println!("SQLite");
     measure(&Installation::new(&[1_000]).await, parked).await;
+    if std::env::args().any(|argument| argument == "sqlite") {
+        return;
+    }
     let database = Database::new().await;
     println!("\nPostgreSQL");
     let store = format!("store.url = \"{}\"\n", database.url());
@@ -88,6 +93,7 @@ async fn measure(installation: &Installation, parked: u32) {
         println!("the file has {} MB", bytes / 1_000_000);
     }
     search(installation, &subscriptions).await;
+    pages::measure(installation, parked).await;
 }
 
 fn rate(what: &str, count: u32, begun: Instant) {

@@ -2,9 +2,15 @@
 
 use serde_json::{Map, Value, json};
 
-use super::fields::{Fields, Wrong};
+use super::{
+    fields::{Fields, Wrong},
+    filter_rows::{FilterTexts, error_of},
+};
 use crate::registry::View;
-use homing_domain::{signature::SignatureScheme, subscription::FieldError};
+use homing_domain::{
+    signature::SignatureScheme,
+    subscription::{EventFormat, FieldError, VerificationMethod},
+};
 
 /// The texts in the fields of the form.
 #[derive(Default)]
@@ -12,20 +18,37 @@ pub(super) struct Texts {
     pub(super) url: String,
     /// One a line.
     pub(super) topics: String,
-    /// A list in JSON.
-    pub(super) filters: String,
+    /// One of those that were seen, to be added to the others.
+    pub(super) add_topic: String,
+    pub(super) filters: FilterTexts,
     pub(super) filter_connector: String,
     pub(super) schedule: String,
     pub(super) rate_limit: String,
     pub(super) deadline: String,
     pub(super) max_concurrency: String,
+    pub(super) format: String,
+    pub(super) verification: String,
     pub(super) description: String,
+    pub(super) owner: String,
+    /// `name=value`, one a line.
+    pub(super) labels: String,
+    pub(super) template: TemplateTexts,
     pub(super) basic_username: String,
     pub(super) oauth2: OAuth2Texts,
     pub(super) client_certificate: String,
     pub(super) signature_scheme: String,
     /// `name: value`, one a line; never filled in, because values are secret.
     pub(super) headers: String,
+}
+
+/// The texts in the fields about a template.
+#[derive(Default)]
+pub(super) struct TemplateTexts {
+    /// The word of a receiver; empty: none.
+    pub(super) receiver: String,
+    pub(super) from: String,
+    /// With commas between them.
+    pub(super) to: String,
 }
 
 /// The texts in the fields about OAuth 2.0 but the secret.
@@ -41,21 +64,32 @@ pub(super) struct OAuth2Texts {
 impl Texts {
     /// Of an existing subscription.
     pub(super) fn of(view: &View) -> Self {
-        let filters = if view.filters.is_empty() {
-            String::new()
-        } else {
-            serde_json::to_string_pretty(&view.filters).unwrap_or_default()
-        };
+        let template = view.template.as_ref();
+        let label = |(name, value): (&String, &String)| format!("{name}={value}");
         Self {
             url: view.url.clone(),
             topics: view.topics.join("\n"),
-            filters,
+            add_topic: String::new(),
+            filters: FilterTexts::of(&view.filters),
             filter_connector: view.filter_connector.as_str().to_owned(),
             schedule: view.schedule.clone().unwrap_or_default(),
             rate_limit: view.rate_limit.map(|limit| limit.to_string()).unwrap_or_default(),
             deadline: view.deadline.clone().unwrap_or_default(),
             max_concurrency: view.max_concurrency.map(|it| it.to_string()).unwrap_or_default(),
+            format: view.format.map(|format| format.to_string()).unwrap_or_default(),
+            verification: view
+                .verification
+                .as_ref()
+                .map(|it| it.method.to_string())
+                .unwrap_or_default(),
             description: view.description.clone().unwrap_or_default(),
+            owner: view.owner.clone().unwrap_or_default(),
+            labels: view.labels.iter().map(label).collect::<Vec<_>>().join("\n"),
+            template: TemplateTexts {
+                receiver: template.map(|it| it.receiver.as_str().to_owned()).unwrap_or_default(),
+                from: template.and_then(|it| it.from.clone()).unwrap_or_default(),
+                to: template.map(|it| it.to.join(", ")).unwrap_or_default(),
+            },
             basic_username: String::new(),
             oauth2: OAuth2Texts::default(),
             client_certificate: String::new(),
@@ -70,13 +104,23 @@ impl Texts {
         Self {
             url: text("url"),
             topics: text("topics"),
-            filters: text("filters"),
+            add_topic: text("add_topic"),
+            filters: FilterTexts::sent(fields),
             filter_connector: text("filter_connector"),
             schedule: text("schedule"),
             rate_limit: text("rate_limit"),
             deadline: text("deadline"),
             max_concurrency: text("max_concurrency"),
+            format: text("format"),
+            verification: text("verification"),
             description: text("description"),
+            owner: text("owner"),
+            labels: text("labels"),
+            template: TemplateTexts {
+                receiver: text("template_receiver"),
+                from: text("template_from"),
+                to: text("template_to"),
+            },
             basic_username: text("basic_username"),
             oauth2: OAuth2Texts {
                 token_url: text("oauth2_token_url"),
@@ -98,14 +142,19 @@ pub(super) fn draft(fields: &Fields, is_new: bool, wrong: &mut Wrong) -> Map<Str
     let mut draft = Map::new();
     let mut put = |name: &str, value: Value| drop(draft.insert(name.to_owned(), value));
     put("url", json!(fields.text("url")));
-    put("topics", json!(lines(fields.text("topics")).collect::<Vec<_>>()));
-    put("filters", filters(fields, wrong));
+    put("topics", json!(topics(fields)));
+    put("filters", FilterTexts::sent(fields).given(wrong).filters.into());
     put("filter_connector", json!(fields.given("filter_connector").unwrap_or("AND")));
     put("schedule", json!(fields.given("schedule")));
     put("description", json!(fields.given("description")));
+    put("owner", json!(fields.given("owner")));
+    put("labels", labels(fields, wrong));
+    put("template", template(fields));
     put("rate_limit", json!(fields.get::<u32>("rate_limit", wrong)));
     put("deadline", json!(fields.given("deadline")));
     put("max_concurrency", json!(fields.get::<u32>("max_concurrency", wrong)));
+    put("verification", json!(fields.get::<VerificationMethod>("verification", wrong)));
+    put("format", json!(fields.get::<EventFormat>("format", wrong)));
     if is_new || fields.given("auth_token").is_some() {
         put("auth_token", json!(fields.given("auth_token")));
     } else if fields.is_set("no_auth_token") {
@@ -149,8 +198,15 @@ pub(super) fn draft(fields: &Fields, is_new: bool, wrong: &mut Wrong) -> Map<Str
     draft
 }
 
-/// Assigns an error to a field of the form: `filters[0].comparison` belongs to `filters`.
-pub(super) fn put_error(error: &FieldError, wrong: &mut Wrong) {
+/// Assigns an error to a field of the form: `filters[0].comparison` belongs to the row of that
+/// filter in `rows`, or to `filters` where there is none.
+pub(super) fn put_error(error: &FieldError, rows: &[usize], wrong: &mut Wrong) {
+    if let Some((index, part)) = filter(&error.field)
+        && let Some(row) = rows.get(index)
+    {
+        let part = if part.is_empty() { String::new() } else { format!("{part}: ") };
+        return wrong.add(&error_of(*row), format!("{part}{}", error.message));
+    }
     let field: String =
         error.field.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
     let message = if field == error.field {
@@ -161,24 +217,44 @@ pub(super) fn put_error(error: &FieldError, wrong: &mut Wrong) {
     wrong.add(&field, message);
 }
 
-fn lines(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().map(str::trim).filter(|line| !line.is_empty())
+/// The index in `filters[2].comparison`, and the part behind it.
+fn filter(field: &str) -> Option<(usize, &str)> {
+    let (index, part) = field.strip_prefix("filters[")?.split_once(']')?;
+    Some((index.parse().ok()?, part.trim_start_matches('.')))
 }
 
-fn filters(fields: &Fields, wrong: &mut Wrong) -> Value {
-    let Some(text) = fields.given("filters") else { return json!([]) };
-    match serde_json::from_str(text) {
-        Ok(filters @ Value::Array(_)) => filters,
-        Ok(filter @ Value::Object(_)) => json!([filter]),
-        Ok(_) => {
-            wrong.add("filters", "a list of filters in JSON: [{…}]".to_owned());
-            json!([])
-        }
-        Err(error) => {
-            wrong.add("filters", format!("not JSON: {error}"));
-            json!([])
+/// The topics, with the one that is to be added to them.
+pub(super) fn topics(fields: &Fields) -> Vec<&str> {
+    let mut topics: Vec<_> = lines(fields.text("topics")).collect();
+    topics.extend(fields.given("add_topic").filter(|topic| !topics.contains(topic)));
+    topics
+}
+
+fn labels(fields: &Fields, wrong: &mut Wrong) -> Value {
+    let mut labels = Map::new();
+    for line in lines(fields.text("labels")) {
+        match line.split_once('=') {
+            Some((name, value)) => {
+                let name = name.trim();
+                if labels.insert(name.to_owned(), json!(value.trim())).is_some() {
+                    wrong.add("labels", format!("`{name}` is given twice"));
+                }
+            }
+            None => wrong.add("labels", "write each as `name=value`".to_owned()),
         }
     }
+    Value::Object(labels)
+}
+
+fn template(fields: &Fields) -> Value {
+    let Some(receiver) = fields.given("template_receiver") else { return Value::Null };
+    let to: Vec<_> = fields.text("template_to").split([',', '\n']).map(str::trim).collect();
+    let to: Vec<_> = to.into_iter().filter(|address| !address.is_empty()).collect();
+    json!({ "receiver": receiver, "from": fields.given("template_from"), "to": to })
+}
+
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty())
 }
 
 /// Basic credentials, if they were given: one of them may be empty where there are none to replace.
@@ -228,107 +304,4 @@ fn headers(fields: &Fields, wrong: &mut Wrong) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::{body::Body, extract::FromRequest, http::Request};
-
-    use super::*;
-    use crate::dashboard::links::query;
-
-    async fn read(pairs: &[(&str, &str)]) -> Fields {
-        let request = Request::post("/").body(Body::from(query(pairs.iter().copied()))).unwrap();
-        Fields::from_request(request, &()).await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_form_becomes_the_draft_that_a_program_would_send() {
-        let fields = read(&[
-            ("url", "https://example.com"),
-            ("topics", "order.*\r\n\r\n t.# "),
-            ("filters", r#"{"fieldName": "a", "comparison": "changed"}"#),
-            ("headers", "x-a: b: c"),
-            ("rate_limit", "5"),
-            ("deadline", "30s"),
-            ("max_concurrency", ""),
-            ("schedule", ""),
-        ])
-        .await;
-        let mut wrong = Wrong::default();
-        let draft = Value::Object(draft(&fields, true, &mut wrong));
-        assert!(wrong.is_empty());
-        assert_eq!(draft["topics"], json!(["order.*", "t.#"]));
-        assert_eq!(draft["filters"][0]["comparison"], "changed");
-        assert_eq!(draft["headers"], json!({"x-a": "b: c"}));
-        assert_eq!((&draft["rate_limit"], &draft["schedule"]), (&json!(5), &Value::Null));
-        let limits = (&draft["deadline"], &draft["max_concurrency"]);
-        assert_eq!(limits, (&json!("30s"), &Value::Null));
-        assert!(draft.get("secrets").is_none() && draft.get("authentication").is_none());
-    }
-
-    #[tokio::test]
-    async fn basic_credentials_and_a_scheme_are_fields_of_a_draft() {
-        let mut wrong = Wrong::default();
-        let fields = read(&[("basic_username", "u"), ("signature_scheme", "v1a")]).await;
-        let new = draft(&fields, true, &mut wrong);
-        let basic = json!({"basic": {"username": "u", "password": ""}});
-        assert_eq!((&new["authentication"], &new["signature_scheme"]), (&basic, &json!("v1a")));
-        assert!(wrong.is_empty());
-        let changes = draft(&fields, false, &mut wrong);
-        assert!(!changes.contains_key("signature_scheme"));
-        assert!(wrong.with("authentication").is_some(), "the password is not known any more");
-        draft(&read(&[("signature_scheme", "v2")]).await, true, &mut wrong);
-        assert!(wrong.with("signature_scheme").is_some());
-    }
-
-    #[tokio::test]
-    async fn credentials_for_oauth2_are_given_as_a_whole() {
-        let whole = [
-            ("oauth2_token_url", "https://a.example/token"),
-            ("oauth2_client_id", "c"),
-            ("oauth2_client_secret", " s "),
-            ("oauth2_scope", "x y"),
-            ("oauth2_token_endpoint_auth_method", "client_secret_post"),
-        ];
-        let mut wrong = Wrong::default();
-        let drafted = draft(&read(&whole).await, false, &mut wrong);
-        let oauth2 = json!({"oauth2": {
-            "token_url": "https://a.example/token", "client_id": "c", "client_secret": " s ",
-            "scope": "x y", "token_endpoint_auth_method": "client_secret_post",
-        }});
-        assert!(wrong.is_empty());
-        assert_eq!(drafted["authentication"], oauth2);
-        let method_alone = draft(&read(&whole[4..]).await, false, &mut wrong);
-        assert!(!method_alone.contains_key("authentication") && wrong.is_empty());
-        draft(&read(&whole[..2]).await, false, &mut wrong);
-        assert!(wrong.with("authentication").is_some());
-        let mut wrong = Wrong::default();
-        let both = [&whole[..], &[("basic_username", "u"), ("basic_password", "p")]].concat();
-        draft(&read(&both).await, true, &mut wrong);
-        assert!(wrong.with("authentication").is_some_and(|it| it.contains("either")));
-    }
-
-    #[tokio::test]
-    async fn secrets_left_empty_stay() {
-        let mut wrong = Wrong::default();
-        let fields = read(&[("url", "u"), ("auth_token", ""), ("headers", "")]).await;
-        let changes = draft(&fields, false, &mut wrong);
-        for secret in ["auth_token", "authentication", "headers"] {
-            assert!(!changes.contains_key(secret), "{secret}");
-        }
-        let no = [("no_auth_token", "on"), ("no_authentication", "on"), ("no_headers", "on")];
-        let changes = draft(&read(&no).await, false, &mut wrong);
-        assert_eq!((&changes["auth_token"], &changes["headers"]), (&Value::Null, &json!({})));
-        assert_eq!(changes["authentication"], Value::Null);
-    }
-
-    #[tokio::test]
-    async fn errors_are_shown_at_their_field() {
-        let fields = read(&[("filters", "{"), ("headers", "x"), ("rate_limit", "many")]).await;
-        let mut wrong = Wrong::default();
-        draft(&fields, true, &mut wrong);
-        put_error(&FieldError::new("topics[1]", "bad"), &mut wrong);
-        for field in ["filters", "headers", "rate_limit", "topics"] {
-            assert!(wrong.with(field).is_some(), "{field}");
-        }
-        assert_eq!(wrong.with("topics"), Some("topics[1]: bad"));
-    }
-}
+mod tests;

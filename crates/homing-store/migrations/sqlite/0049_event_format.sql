@@ -1,0 +1,2 @@
+-- The form of events other than as published: cloudevents-structured, cloudevents-binary; NULL: as published, or in Workfront's.
+ALTER TABLE subscriptions ADD COLUMN format TEXT;
