@@ -100,6 +100,9 @@ fn write(view: &EventsView, output: &mut Output<'_>) -> Result<(), Failure> {
     for gap in &view.gaps {
         output.aside(format_args!("Missing: {gap}."));
     }
+    for note in &view.notes {
+        output.aside(format_args!("Note: {note}."));
+    }
     if let Some(next) = view.next {
         output.aside(format_args!("There are more: --after {next}"));
     }

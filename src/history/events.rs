@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{GapView, History};
+use super::{GapView, History, looked_through};
 use homing_domain::record::{Record, RecordId};
 use homing_store::{DeliveryFilter, DeliveryListing, DeliveryPage, MAX_PAGE_LIMIT, StoreError};
 
@@ -35,6 +35,8 @@ pub struct EventsView {
     pub next: Option<RecordId>,
     /// Gaps of the attempt log since the oldest change of this page.
     pub gaps: Vec<GapView>,
+    /// The reasons why something may be missing.
+    pub notes: Vec<String>,
 }
 
 impl EventView {
@@ -82,7 +84,9 @@ impl History {
         let since = chosen.last.last().map_or(super::BEGINNING, Record::started);
         let gaps = self.store.attempt_gaps(since, super::END).await?;
         let gaps = gaps.iter().map(GapView::from).collect();
-        Ok(EventsView { events, next: chosen.next, gaps })
+        let cut = chosen.next.filter(|_| chosen.is_cut);
+        let notes = cut.map(|next| looked_through("deliveries", next)).into_iter().collect();
+        Ok(EventsView { events, next: chosen.next, gaps, notes })
     }
 
     /// True if the newest of the chosen deliveries of this event comes before the page.

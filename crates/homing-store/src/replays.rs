@@ -13,7 +13,7 @@ use super::{
     StoreError,
     attempt_row::bytes,
     backend::{Backend, SqlStore},
-    replay_row::ReplayRow,
+    replay_row::{ReplayRow, kept},
     statement::{Statement, Tx, sql},
 };
 use homing_domain::{
@@ -150,20 +150,6 @@ pub trait ReplayStore: Send + Sync {
 
 fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// A selection as the table has it, which workers of earlier versions read as well: instants in
-/// milliseconds, under the names `since_ms` and `until_ms`.
-fn kept(selection: &ReplaySelection, mut written: serde_json::Value) -> serde_json::Value {
-    if let Some(fields) = written.as_object_mut() {
-        for (name, former, instant) in
-            [("since", "since_ms", selection.since_ms), ("until", "until_ms", selection.until_ms)]
-        {
-            fields.remove(name);
-            fields.insert(former.to_owned(), instant.get().into());
-        }
-    }
-    written
 }
 
 fn change(id: ReplayId, action: Action) -> Change {

@@ -13,7 +13,7 @@ use homing_domain::{
 };
 
 /// The names of parameters and fields that are instants.
-const INSTANTS: [&str; 32] = [
+const INSTANTS: [&str; 33] = [
     "archive_begins",
     "as_of",
     "at",
@@ -45,6 +45,7 @@ const INSTANTS: [&str; 32] = [
     "started",
     "until",
     "updated",
+    "verified",
     "waited_since",
 ];
 

@@ -64,7 +64,7 @@ pub(in crate::cli) struct Answering {
 
 /// A status that ends an exchange.
 fn final_status(text: &str) -> Result<StatusCode, &'static str> {
-    let status = text.parse().ok().filter(|status| (200..=599).contains(status));
+    let status = text.parse::<u16>().ok().filter(|status| (200..=599).contains(status));
     let status = status.and_then(|status| StatusCode::from_u16(status).ok());
     status.ok_or("a number from 200 to 599")
 }

@@ -5,16 +5,22 @@ use serde_json::{Value, json};
 use super::Home;
 use crate::support::{contract, eventually, holds, receiver::Receiver};
 
+/// With an archive and a source.
+fn home() -> Home {
+    let home = Home::new();
+    let settings = std::fs::read_to_string(home.folder.path().join("homing.toml")).unwrap();
+    let further = "[archive]\nenabled = true\n[source.livestream.main]\n\
+                   url = \"https://stream.example.com/s\"\nclient_id = \"id\"\nclient_secret = \"x\"\n";
+    home.write("homing.toml", format!("{settings}{further}").as_bytes());
+    home
+}
+
 /// Goal: no command has a name of its own for what the API has. Method: the document of each is
 /// compared with the description of the operation that answers the same.
 // Receivers answer while a command is waited for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn documents_of_commands_have_the_names_of_the_api() {
-    let home = Home::new();
-    let settings = std::fs::read_to_string(home.folder.path().join("homing.toml")).unwrap();
-    let source = "[archive]\nenabled = true\n[source.livestream.main]\n\
-                  url = \"https://stream.example.com/s\"\nclient_id = \"id\"\nclient_secret = \"x\"\n";
-    home.write("homing.toml", format!("{settings}{source}").as_bytes());
+    let home = home();
     let receiver = Receiver::failing().await;
     let (_running, api) = home.serve(&["--role", "api", "--role", "worker"]).await;
     // Another test may have been first.
@@ -78,4 +84,9 @@ async fn documents_of_commands_have_the_names_of_the_api() {
     let tested: Value = serde_json::from_str(&tested.stdout).expect("one document");
     assert_eq!(tested["accepted"], json!(false), "{tested}");
     contract::check_names("POST /v1/subscriptions/{id}/test", &tested);
+    run(&["subscriptions", "update", &id, "--verification", "handshake"]);
+    let asked = home.run(&["subscriptions", "verify", &id, "--json"]);
+    let asked: Value = serde_json::from_str(&asked.stdout).expect("one document");
+    assert_eq!(asked["verified"], json!(false), "{asked}");
+    contract::check_names("POST /v1/subscriptions/{id}/verify", &asked);
 }
