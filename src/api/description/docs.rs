@@ -207,6 +207,7 @@ fn write_example(
 fn curl((path, method): (&str, &str), operation: &Value) -> String {
     let mut address = path.to_owned();
     let mut query = form_urlencoded::Serializer::new(String::new());
+    let mut headers = String::new();
     for parameter in items(operation, "parameters") {
         let name = text(parameter, "name");
         let Some(example) = parameter.get("example") else { continue };
@@ -216,7 +217,7 @@ fn curl((path, method): (&str, &str), operation: &Value) -> String {
             "query" => {
                 query.append_pair(name, &value);
             }
-            _ => {}
+            _ => headers.extend([" -H '", name, ": ", &value, "'"]),
         }
     }
     let query = query.finish();
@@ -228,7 +229,7 @@ fn curl((path, method): (&str, &str), operation: &Value) -> String {
     };
     let body = body.map(|body| format!(" --json '{}'", body.to_string().replace('\'', "'\\''")));
     format!(
-        "curl{method}{} 'http://127.0.0.1:8080{address}{mark}{query}'",
+        "curl{method}{headers}{} 'http://127.0.0.1:8080{address}{mark}{query}'",
         body.unwrap_or_default()
     )
 }
