@@ -64,7 +64,8 @@ impl ReplayRow {
 pub(super) fn kept(selection: &ReplaySelection, mut written: Value) -> Value {
     if let Some(fields) = written.as_object_mut() {
         let (since, until) = (selection.since_ms.get(), selection.until_ms.get());
-        for (name, former, instant) in [("since", "since_ms", since), ("until", "until_ms", until)] {
+        for (name, former, instant) in [("since", "since_ms", since), ("until", "until_ms", until)]
+        {
             fields.remove(name);
             fields.insert(former.to_owned(), instant.into());
         }

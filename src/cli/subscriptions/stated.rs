@@ -30,8 +30,9 @@ pub(super) fn stated(view: &View) -> Map<String, Value> {
     let value = |name: &str| match name {
         // One filter needs no connector.
         "filter_connector" if view.filters.len() < 2 => Value::Null,
-        "verification" => serde_json::to_value(view.verification.as_ref().map(|it| it.method))
-            .unwrap_or_default(),
+        "verification" => {
+            serde_json::to_value(view.verification.as_ref().map(|it| it.method)).unwrap_or_default()
+        }
         name => shown.get(name).cloned().unwrap_or_default(),
     };
     STATED.into_iter().map(|name| (name.to_owned(), value(name))).collect()
