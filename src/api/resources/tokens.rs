@@ -175,7 +175,9 @@ pub(super) async fn delete(
     _: NoParameters,
     NameInPath(name): NameInPath,
 ) -> Result<StatusCode, Problem> {
-    if services.store.remove_token(&name).await? {
+    // What is no name is none of a token, and not every store takes it.
+    let is_name = name.parse::<TokenName>().is_ok();
+    if is_name && services.store.remove_token(&name).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         let name: String = name.chars().take(64).collect();
