@@ -3,6 +3,7 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path, process::Stdio};
 
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::{process::Command, time::timeout};
 
@@ -68,13 +69,16 @@ async fn a_client_for_typescript_is_generated_type_checked_and_used() {
         fs::write(folder.path().join(name), text).expect("the folder is ours");
     };
     write("package.json", "{\"type\": \"module\"}");
+    let options = json!({
+        "strict": true, "noUncheckedIndexedAccess": true, "types": [],
+        "target": "es2022", "module": "esnext", "moduleResolution": "bundler", "lib": ["es2022", "dom"],
+    });
+    let project = json!({"compilerOptions": options, "files": ["generated.ts"]});
+    write("tsconfig.json", &project.to_string());
     write("generated.ts", include_str!("../../clients/generated.ts"));
     let (bin, document) = (modules.join(".bin"), format!("{}/openapi.json", running.base_url));
     run(bin.join("openapi-typescript"), &[&document, "--output", "schema.d.ts"], &folder).await;
-    let strict = ["--strict", "--noUncheckedIndexedAccess", "--target", "es2022"];
-    let modern = ["--module", "esnext", "--moduleResolution", "bundler", "--lib", "es2022,dom"];
-    let types = ["--types", "", "generated.ts"];
-    run(bin.join("tsc"), &[&strict[..], &modern, &types].concat(), &folder).await;
+    run(bin.join("tsc"), &["--project", "."], &folder).await;
     let url = receiver.url("/typescript");
     let arguments = ["generated.js", &running.base_url, TOKEN, &url];
     let used = run("node", &arguments, &folder).await;
