@@ -59,6 +59,7 @@ pub struct TestEventResponse {
     /// Its topic.
     pub topic: Topic,
     /// The id sent as `webhook-id`.
+    #[serde(rename = "delivery", alias = "webhook_id")]
     pub webhook_id: DeliveryId,
     /// The outcome, e.g. `refused 503`.
     pub outcome: String,

@@ -22,6 +22,7 @@ mod deliveries;
 mod dev;
 mod endpoints;
 mod errors;
+mod events;
 mod explain;
 mod failure;
 mod globals;
@@ -115,6 +116,8 @@ enum Command {
     Audit(audit::Arguments),
     /// List failed attempts by what failed
     Errors(errors::Arguments),
+    /// List events with the states of their deliveries
+    Events(events::Arguments),
     /// Show the timeline of an event: attempts, reasons, what is next
     Explain(explain::Arguments),
     /// Prove that a receiver has what was delivered
@@ -217,6 +220,7 @@ async fn dispatch(cli: Cli, output: &mut Output<'_>) -> Result<Exit, Failure> {
         Command::Attempts(arguments) => attempts::run(&globals, &arguments, output).await,
         Command::Audit(arguments) => audit::run(&globals, &arguments, output).await,
         Command::Errors(arguments) => errors::run(&globals, &arguments, output).await,
+        Command::Events(arguments) => events::run(&globals, &arguments, output).await,
         Command::Explain(arguments) => explain::run(&globals, &arguments, output).await,
         Command::Ledger(command) => ledger::run(&globals, command, output).await,
         Command::History(arguments) => history::run(&globals, &arguments, output).await,

@@ -7,13 +7,9 @@ use super::{
     globals::Globals,
     output::Output,
     table::Rows,
-    words,
+    target::{Needs, Target},
 };
-use crate::services::Services;
-use homing_domain::{
-    api_token::{ApiToken, Scope, TokenDigest, TokenName, token_text},
-    clock,
-};
+use homing_domain::api_token::{Scope, TokenName};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,6 +17,7 @@ Examples:
   homing tokens create grafana --scope read
   homing tokens list
   homing tokens delete ci
+  homing tokens list --api https://homing.example.com --token-file token
 
 As soon as one token exists, the API answers only requests that show one, as
 `Authorization: Bearer <token>`. A change takes effect within a second.";
@@ -81,62 +78,51 @@ pub(super) async fn run(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     globals
-        .with_services(async |services| match command {
-            Command::Create(arguments) => create(services, arguments, output).await,
-            Command::List => list(services, output).await,
-            Command::Delete(arguments) => delete(services, &arguments, output).await,
+        .with_target(Needs::Services, async |target| match command {
+            Command::Create(CreateArguments { name, scope }) => {
+                create(target, (name, scope), output).await
+            }
+            Command::List => list(target, output).await,
+            Command::Delete(arguments) => delete(target, &arguments, output).await,
         })
         .await
 }
 
 async fn create(
-    services: &Services,
-    arguments: CreateArguments,
+    target: Target<'_>,
+    (name, scope): (TokenName, Scope),
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let text = token_text(&clock::random().map_err(Failure::Randomness)?);
-    let CreateArguments { name, scope } = arguments;
-    let digest = TokenDigest::of(text.as_bytes());
-    let token = ApiToken { name, digest, scope, created: clock::now() };
-    if !services.store.insert_token(&token).await.map_err(Failure::Store)? {
-        let name = &token.name;
-        let delete = words::with_operand("homing tokens delete", &name.to_string());
-        let text = format!("there is a token `{name}` already; `{delete}` first");
-        return Err(Failure::Taken(text));
-    }
+    let created = target.create_token(name, scope).await?;
     if output.json {
-        output.document(&json!({ "name": token.name, "scope": scope, "token": text }))?;
+        output.document(&created)?;
     } else {
-        output.line(format_args!("token  {text}"))?;
+        output.line(format_args!("token  {}", created.token))?;
         output.aside(format_args!("Send it as `Authorization: Bearer …`; it is not shown again."));
     }
     Ok(Exit::Done)
 }
 
-async fn list(services: &Services, output: &mut Output<'_>) -> Result<Exit, Failure> {
-    let tokens = services.store.tokens().await.map_err(Failure::Store)?;
+async fn list(target: Target<'_>, output: &mut Output<'_>) -> Result<Exit, Failure> {
+    let list = target.tokens().await?;
     if output.json {
-        let tokens = tokens.iter().map(|token| {
-            let created = token.created.to_string();
-            json!({ "name": token.name, "scope": token.scope, "created": created })
-        });
-        output.document(&json!({ "tokens": tokens.collect::<Vec<_>>() }))?;
+        output.document(&list)?;
         return Ok(Exit::Done);
     }
-    if tokens.is_empty() {
+    if list.tokens.is_empty() {
         output.aside("There are no tokens; `homing tokens create NAME` adds one.");
         return Ok(Exit::Done);
     }
     let mut rows = Rows::new(output, &["NAME", "SCOPE", "CREATED"]);
-    for token in tokens {
-        rows.add([token.name.to_string(), token.scope.to_string(), token.created.to_string()]);
+    for token in list.tokens {
+        rows.add([token.name, token.scope.to_string(), token.created]);
     }
     rows.write(output, &[])?;
     Ok(Exit::Done)
 }
 
 async fn delete(
-    services: &Services,
+    target: Target<'_>,
     arguments: &DeleteArguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
@@ -148,9 +134,7 @@ async fn delete(
         output.line("Nothing was deleted.")?;
         return Ok(Exit::Failed);
     }
-    if !services.store.remove_token(name.as_str()).await.map_err(Failure::Store)? {
-        return Err(Failure::NotFound(format!("there is no token `{name}`")));
-    }
+    target.delete_token(name).await?;
     if output.json {
         output.document(&json!({ "deleted": name }))?;
     } else {

@@ -53,9 +53,11 @@ impl Fields {
     }
 
     /// The fields of `T` that were filled in, without those that are wrong; their errors are added
-    /// to `wrong`. All fields of `T` have defaults.
+    /// to `wrong`. All fields of `T` have defaults. Instants are left out: forms write them in further
+    /// ways, which `instant` reads.
     pub(super) fn read<T: DeserializeOwned + Default>(&self, wrong: &mut Wrong) -> T {
-        let given = self.0.iter().filter(|(_, text)| !text.is_empty());
+        let is_instant = |name: &str| matches!(name, "since" | "until");
+        let given = self.0.iter().filter(|(name, text)| !text.is_empty() && !is_instant(name));
         let given = given.map(|(name, text)| (name.clone(), text.clone())).collect();
         let (value, errors) = read_all(&given).unwrap_or_default();
         for error in errors {

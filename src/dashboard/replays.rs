@@ -94,7 +94,7 @@ pub(super) async fn list(
         match archive.preview(selection).await {
             Ok(found) => preview = Some(found),
             Err(ArchiveError::Field(error)) => {
-                wrong.add(error.field.trim_end_matches("_ms"), error.message);
+                wrong.add(&error.field, error.message);
             }
             Err(error) => return Err(error.into()),
         }

@@ -6,6 +6,7 @@
 
 mod deliveries;
 mod errors;
+mod events;
 mod explain;
 mod hours;
 mod payload;
@@ -19,6 +20,7 @@ use std::{sync::Arc, time::Duration};
 pub use self::{
     deliveries::DeliveriesView,
     errors::{ErrorView, ErrorsView},
+    events::{EventView, EventsView},
     hours::{FiguresView, HourView, HoursView, Percentiles},
     payload::{HeaderView, PartView, PayloadView},
     topics::{TopicView, Topics, TopicsView},

@@ -11,7 +11,11 @@ use homing_broker::{
 };
 use homing_delivery::worker::layout;
 use homing_domain::{
-    activity::Due, report::duration, text::Word, time::UnixMillis, url::EndpointUrl,
+    activity::Due,
+    report::duration,
+    text::Word,
+    time::{UnixMillis, iso8601},
+    url::EndpointUrl,
 };
 use homing_store::{HeldSlot, Store};
 
@@ -61,10 +65,14 @@ pub struct Queue {
     /// The number of consumers.
     pub consumers: Option<u32>,
     /// The next due time that workers reported; only in wait queues that hold messages.
+    #[serde(rename = "next_due", alias = "next_due_ms", with = "iso8601::option", default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub next_due_ms: Option<UnixMillis>,
     /// The URL whose deliveries it holds; only in held queues that a URL has.
     pub url: Option<String>,
     /// The time since when the URL has it.
+    #[serde(rename = "since", alias = "since_ms", with = "iso8601::option", default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub since_ms: Option<UnixMillis>,
 }
 

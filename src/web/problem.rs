@@ -53,6 +53,8 @@ pub(crate) enum Kind {
     BodyTimedOut,
     /// The same subscription exists.
     Duplicate,
+    /// There is something else with this name.
+    Taken,
     /// Another request was made with the same idempotency key.
     KeyReused,
     /// A request with the same idempotency key is under way.
@@ -104,6 +106,9 @@ impl Kind {
                 StatusCode::CONFLICT,
                 named("urn:homing:problem:duplicate", "The same subscription exists"),
             ),
+            Self::Taken => {
+                (StatusCode::CONFLICT, named("urn:homing:problem:taken", "The name is taken"))
+            }
             Self::KeyReused => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 named("urn:homing:problem:key-reused", "The key belongs to another request"),

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::{
     sync::Semaphore,
     time::{Instant, timeout},
@@ -16,7 +16,7 @@ use homing_domain::{
     clock,
     replay::{Replay, ReplayId, ReplaySelection, ReplayState},
     subscription::FieldError,
-    time::UnixMillis,
+    time::{UnixMillis, iso8601},
 };
 use homing_store::{MAX_UNENDED_REPLAYS, Store, StoreError};
 
@@ -42,7 +42,7 @@ pub struct Archive {
 }
 
 /// The events that a replay would send.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = ReplayPreview)]
 pub struct Preview {
     /// The selection, its window in whole seconds.
@@ -64,6 +64,8 @@ pub struct Preview {
     pub unreadable: u64,
     /// Set where the window begins with the oldest event of the archive, so that earlier ones may be
     /// missing: the instant of that, in whole seconds.
+    #[serde(rename = "archive_begins", with = "iso8601::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub archive_begins_ms: Option<UnixMillis>,
 }
 

@@ -5,7 +5,10 @@ use std::{cmp::Reverse, collections::BTreeMap, ops::AddAssign, time::Duration};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{id::SubscriptionId, time::UnixMillis};
+use super::{
+    id::SubscriptionId,
+    time::{UnixMillis, iso8601},
+};
 
 /// The figures of a minute are kept this long.
 pub const KEPT: Duration = Duration::from_secs(2 * 60 * 60);
@@ -80,7 +83,9 @@ impl AddAssign for Figures {
 /// The figures of one minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Minute {
-    /// Its beginning; a multiple of 60,000.
+    /// Its beginning.
+    #[serde(rename = "start", alias = "start_ms", with = "iso8601")]
+    #[schema(value_type = String, format = DateTime)]
     pub start_ms: UnixMillis,
     /// The counts of that minute.
     #[serde(flatten)]
@@ -106,8 +111,12 @@ pub struct WorkerReport {
     /// The version of homing.
     pub version: String,
     /// The time of its start.
+    #[serde(rename = "started", alias = "started_ms", with = "iso8601")]
+    #[schema(value_type = String, format = DateTime)]
     pub started_ms: UnixMillis,
     /// The time of this report.
+    #[serde(rename = "seen", alias = "seen_ms", with = "iso8601")]
+    #[schema(value_type = String, format = DateTime)]
     pub seen_ms: UnixMillis,
     /// Deliveries in flight.
     pub in_flight: u32,

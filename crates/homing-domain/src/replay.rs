@@ -9,7 +9,7 @@ use super::{
     event::Event,
     id::{EventId, SubscriptionId, uuid_id},
     subscription::FieldError,
-    time::UnixMillis,
+    time::{UnixMillis, iso8601},
     topic::TopicPattern,
     url::EndpointUrl,
 };
@@ -31,8 +31,12 @@ uuid_id! {
 #[serde(deny_unknown_fields)]
 pub struct ReplaySelection {
     /// Archived at or after this instant; whole seconds, rounded down.
+    #[serde(rename = "since", alias = "since_ms", with = "iso8601")]
+    #[schema(value_type = String, format = DateTime)]
     pub since_ms: UnixMillis,
     /// Archived before this instant; whole seconds, rounded up.
+    #[serde(rename = "until", alias = "until_ms", with = "iso8601")]
+    #[schema(value_type = String, format = DateTime)]
     pub until_ms: UnixMillis,
     /// Only events with such a topic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,13 +89,13 @@ impl ReplaySelection {
         let until = down(self.until_ms.get().saturating_add(SECOND - 1));
         let wrong = |field: &str, text: &str| Err(FieldError::new(field, text));
         if since < 0 {
-            return wrong("since_ms", "before 1970");
+            return wrong("since", "before 1970");
         }
         if until <= since {
-            return wrong("until_ms", "not after the beginning of the window");
+            return wrong("until", "not after the beginning of the window");
         }
         if until > now.get().saturating_add(SECOND) {
-            return wrong("until_ms", "in the future; only what is archived can be sent again");
+            return wrong("until", "in the future; only what is archived can be sent again");
         }
         // One that is named twice counts once.
         let mut named = BTreeSet::new();
@@ -187,7 +191,7 @@ impl FromStr for ReplayState {
 }
 
 /// The progress of a replay; written after what it counts was sent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ReplayProgress {
     /// Events in the window, a few more where the broker counts entries of its own; unknown until a
     /// worker has begun.
@@ -210,13 +214,15 @@ pub struct ReplayProgress {
     pub left_out: u64,
     /// Set where the window begins with the oldest event of the archive, so that earlier ones may be
     /// missing: the instant of that, in whole seconds.
+    #[serde(rename = "archive_begins", with = "iso8601::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub archive_begins_ms: Option<UnixMillis>,
     /// The reason why it waits or failed.
     pub note: Option<String>,
 }
 
 /// A replay.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Replay {
     /// Its id, which each of its deliveries carries as `x-homing-replay`.
     pub id: ReplayId,
@@ -229,8 +235,12 @@ pub struct Replay {
     /// The one who created it.
     pub actor: String,
     /// The time of its creation.
+    #[serde(rename = "created", with = "iso8601")]
+    #[schema(value_type = String, format = DateTime)]
     pub created_ms: UnixMillis,
     /// The time of the last change.
+    #[serde(rename = "updated", with = "iso8601")]
+    #[schema(value_type = String, format = DateTime)]
     pub updated_ms: UnixMillis,
 }
 
@@ -287,6 +297,9 @@ mod tests {
             "topic": "order.*", "event": "o-7", "url": "https://a.example/hook",
             "unfiltered": true,
         });
+        let iso = selection(&json!({}));
+        let written = serde_json::to_value(&iso).expect("JSON");
+        assert_eq!(written["since"], "1970-01-01T00:00:01.500Z", "{written}");
         for changes in [json!({}), all, json!({"subscriptions": [Uuid::nil()]})] {
             let selection = selection(&changes);
             let written = serde_json::to_string(&selection).expect("JSON");

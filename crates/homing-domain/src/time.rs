@@ -77,14 +77,114 @@ pub fn next_hour(hour: UnixMillis) -> UnixMillis {
 
 /// The text is not an instant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("milliseconds since 1970, a whole number")]
+#[error(
+    "an instant in ISO 8601 with its zone, such as 2026-01-31T12:00:00Z (a `+` is `%2B` in a query), \
+     or milliseconds since 1970"
+)]
 pub struct UnixMillisError;
 
+/// ISO 8601 in the form of RFC 3339, or milliseconds since 1970.
 impl FromStr for UnixMillis {
     type Err = UnixMillisError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self).map_err(|_| UnixMillisError)
+        if let Ok(milliseconds) = text.parse() {
+            return Ok(Self(milliseconds));
+        }
+        let instant: jiff::Timestamp = text.parse().map_err(|_| UnixMillisError)?;
+        Ok(Self(instant.as_millisecond()))
+    }
+}
+
+/// An instant in a document of the API, for `serde(with)`: written in ISO 8601 (RFC 3339, UTC), read
+/// so or in milliseconds since 1970, as earlier versions write it.
+pub mod iso8601 {
+    use std::fmt;
+
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    use super::UnixMillis;
+
+    /// Writes the instant.
+    ///
+    /// # Errors
+    ///
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(instant: &UnixMillis, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(instant)
+    }
+
+    /// Reads an instant.
+    ///
+    /// # Errors
+    ///
+    /// It is no instant.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<UnixMillis, D::Error> {
+        Written::deserialize(from).map(|Written(instant)| instant)
+    }
+
+    /// The same for one that may be absent.
+    pub mod option {
+        use serde::{Deserialize, Deserializer, Serializer};
+
+        use super::{UnixMillis, Written};
+
+        /// Writes the instant, or null.
+        ///
+        /// # Errors
+        ///
+        /// Those of the serializer.
+        pub fn serialize<S: Serializer>(
+            instant: &Option<UnixMillis>,
+            to: S,
+        ) -> Result<S::Ok, S::Error> {
+            match instant {
+                Some(instant) => to.collect_str(instant),
+                None => to.serialize_none(),
+            }
+        }
+
+        /// Reads an instant, or null.
+        ///
+        /// # Errors
+        ///
+        /// It is neither.
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            from: D,
+        ) -> Result<Option<UnixMillis>, D::Error> {
+            let written = Option::<Written>::deserialize(from)?;
+            Ok(written.map(|Written(instant)| instant))
+        }
+    }
+
+    struct Written(UnixMillis);
+
+    impl<'de> Deserialize<'de> for Written {
+        fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            from.deserialize_any(Visitor).map(Self)
+        }
+    }
+
+    struct Visitor;
+
+    impl de::Visitor<'_> for Visitor {
+        type Value = UnixMillis;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "{}", super::UnixMillisError)
+        }
+
+        fn visit_i64<E: de::Error>(self, milliseconds: i64) -> Result<UnixMillis, E> {
+            Ok(UnixMillis::new(milliseconds))
+        }
+
+        fn visit_u64<E: de::Error>(self, milliseconds: u64) -> Result<UnixMillis, E> {
+            i64::try_from(milliseconds).map(UnixMillis::new).map_err(E::custom)
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<UnixMillis, E> {
+            text.parse().map_err(E::custom)
+        }
     }
 }
 
@@ -105,6 +205,38 @@ mod tests {
     #[test]
     fn an_instant_is_shown_in_utc() {
         assert_eq!(UnixMillis::new(1_506_453_831_232).to_string(), "2017-09-26T19:23:51.232Z");
+    }
+
+    #[test]
+    fn an_instant_is_read_in_iso_8601_and_in_milliseconds() {
+        let instant = UnixMillis::new(1_506_453_831_232);
+        for text in ["2017-09-26T19:23:51.232Z", "2017-09-26T21:23:51.232+02:00", "1506453831232"] {
+            assert_eq!(text.parse(), Ok(instant), "{text}");
+        }
+        for text in ["", "soon", "2017-09-26", "2017-09-26T19:23:51", "1.5"] {
+            assert_eq!(text.parse::<UnixMillis>(), Err(UnixMillisError), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_document_has_iso_8601_and_former_ones_milliseconds() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct Document {
+            #[serde(with = "iso8601")]
+            at: UnixMillis,
+            #[serde(default, with = "iso8601::option")]
+            until: Option<UnixMillis>,
+        }
+        let document = Document { at: UnixMillis::new(0), until: Some(UnixMillis::new(1_500)) };
+        let text = serde_json::to_string(&document).unwrap();
+        insta::assert_snapshot!(text, @r#"{"at":"1970-01-01T00:00:00.000Z","until":"1970-01-01T00:00:01.500Z"}"#);
+        assert_eq!(serde_json::from_str::<Document>(&text).unwrap(), document);
+        let former: Document = serde_json::from_str(r#"{"at":0,"until":1500}"#).unwrap();
+        assert_eq!(former, document);
+        let without: Document = serde_json::from_str(r#"{"at":-1,"until":null}"#).unwrap();
+        assert_eq!((without.at.get(), without.until), (-1, None));
+        let wrong = serde_json::from_str::<Document>(r#"{"at":"soon"}"#).unwrap_err();
+        assert!(wrong.to_string().contains("ISO 8601"), "{wrong}");
     }
 
     #[test]

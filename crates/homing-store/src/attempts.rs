@@ -71,10 +71,10 @@ pub struct RecordFilter {
     #[serde(deserialize_with = "parsed")]
     pub status: Option<StatusRange>,
     /// Begun at or after this instant.
-    #[serde(rename = "since_ms", deserialize_with = "parsed")]
+    #[serde(alias = "since_ms", deserialize_with = "parsed")]
     pub since: Option<UnixMillis>,
     /// Begun before this instant.
-    #[serde(rename = "until_ms", deserialize_with = "parsed")]
+    #[serde(alias = "until_ms", deserialize_with = "parsed")]
     pub until: Option<UnixMillis>,
 }
 

@@ -53,10 +53,10 @@ pub struct DeliveryFilter {
     #[serde(rename = "state", deserialize_with = "parsed")]
     pub states: Option<States>,
     /// Whose last record began at or after this instant.
-    #[serde(rename = "since_ms", deserialize_with = "parsed")]
+    #[serde(alias = "since_ms", deserialize_with = "parsed")]
     pub since: Option<UnixMillis>,
     /// Whose last record began before this instant.
-    #[serde(rename = "until_ms", deserialize_with = "parsed")]
+    #[serde(alias = "until_ms", deserialize_with = "parsed")]
     pub until: Option<UnixMillis>,
 }
 

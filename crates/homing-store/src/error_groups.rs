@@ -49,7 +49,7 @@ pub struct ErrorFilter {
     #[serde(deserialize_with = "normalised")]
     pub url: Option<String>,
     /// With an attempt that began at or after this instant.
-    #[serde(rename = "since_ms", deserialize_with = "parsed")]
+    #[serde(alias = "since_ms", deserialize_with = "parsed")]
     pub since: Option<UnixMillis>,
     /// At most so many; taken as 1 to [`MAX_PAGE_LIMIT`].
     #[serde(skip)]

@@ -1,9 +1,10 @@
 //! A replay as a row.
 
+use serde_json::Value;
 use uuid::Uuid;
 
 use homing_domain::{
-    replay::{Replay, ReplayId, ReplayProgress},
+    replay::{Replay, ReplayId, ReplayProgress, ReplaySelection},
     time::UnixMillis,
 };
 
@@ -55,5 +56,39 @@ impl ReplayRow {
             created_ms: UnixMillis::new(self.created_ms),
             updated_ms: UnixMillis::new(self.updated_ms),
         })
+    }
+}
+
+/// A selection as the table has it, of its form in documents: workers of earlier versions, which read it
+/// as well, know instants in milliseconds, under the names `since_ms` and `until_ms`.
+pub(super) fn kept(selection: &ReplaySelection, mut written: Value) -> Value {
+    if let Some(fields) = written.as_object_mut() {
+        let (since, until) = (selection.since_ms.get(), selection.until_ms.get());
+        for (name, former, instant) in [("since", "since_ms", since), ("until", "until_ms", until)]
+        {
+            fields.remove(name);
+            fields.insert(former.to_owned(), instant.into());
+        }
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn workers_of_earlier_versions_read_what_is_kept() {
+        let selection: ReplaySelection = serde_json::from_value(
+            json!({"since": "1970-01-01T00:00:01Z", "until": "1970-01-01T00:00:09Z", "rate": 7}),
+        )
+        .unwrap();
+        let kept = kept(&selection, serde_json::to_value(&selection).unwrap());
+        assert_eq!((&kept["since_ms"], &kept["until_ms"]), (&json!(1_000), &json!(9_000)));
+        assert_eq!((kept.get("since"), kept.get("until")), (None, None), "they refuse other names");
+        let read: ReplaySelection = serde_json::from_value(kept).unwrap();
+        assert_eq!(read, selection);
     }
 }

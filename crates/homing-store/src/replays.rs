@@ -13,7 +13,7 @@ use super::{
     StoreError,
     attempt_row::bytes,
     backend::{Backend, SqlStore},
-    replay_row::ReplayRow,
+    replay_row::{ReplayRow, kept},
     statement::{Statement, Tx, sql},
 };
 use homing_domain::{
@@ -171,7 +171,8 @@ impl<B: Backend> SqlStore<B> {
         let written =
             serde_json::to_value(selection).map_err(|error| sqlx::Error::Encode(error.into()))?;
         let actor = self.actor.name.clone();
-        let insert = sql(INSERT).bind(bytes(id.uuid())).bind(prefix).bind(written.to_string());
+        let kept = kept(selection, written.clone()).to_string();
+        let insert = sql(INSERT).bind(bytes(id.uuid())).bind(prefix).bind(kept);
         insert.bind(actor.as_str()).bind(now.get()).execute(&mut transaction).await?;
         let prune = sql(PRUNE).bind(prefix).bind(i64::from(MAX_REPLAYS));
         prune.execute(&mut transaction).await?;

@@ -6,6 +6,9 @@ use std::fmt::Write;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use url::form_urlencoded;
+
+use super::openapi::COMMON_PROBLEMS;
 
 const STYLE: &str = include_str!("docs.css");
 
@@ -74,10 +77,15 @@ fn write_page(out: &mut String, document: &Value) -> std::fmt::Result {
          <meta name=viewport content=\"width=device-width,initial-scale=1\">\
          <meta name=color-scheme content=\"light dark\"><title>homing: the API</title>\
          <style>{STYLE}</style></head><body><header><h1>homing <small>{}</small></h1><p>{}</p>\
-         <p>For programs: <a href=\"/openapi.json\">/openapi.json</a>.</p></header><nav><ul>",
+         <p>For programs: <a href=\"/openapi.json\">/openapi.json</a>. Clients for Python, TypeScript \
+         and others can be generated from it.</p><dl>",
         Escaped(text(info, "version")),
         Prose(text(info, "description")),
     )?;
+    for (status, about) in COMMON_PROBLEMS {
+        write!(out, "<dt><code>{status}</code></dt><dd>{}.</dd>", Prose(about))?;
+    }
+    out.push_str("</dl></header><nav><ul>");
     for tag in items(document, "tags") {
         let name = Escaped(text(tag, "name"));
         write!(out, "<li><a href=\"#{name}\">{name}</a></li>")?;
@@ -115,11 +123,10 @@ fn write_operation(
     operation: &Value,
 ) -> std::fmt::Result {
     let id = Escaped(text(operation, "operationId"));
-    let method = method.to_uppercase();
     write!(
         out,
-        "<article id=\"{id}\"><h3><b>{}</b> <code>{}</code></h3><p>{}</p>",
-        Escaped(&method),
+        "<details><summary><b>{}</b> <code>{}</code> <span>{}</span></summary><div id=\"{id}\">",
+        Escaped(&method.to_uppercase()),
         Escaped(path),
         Prose(text(operation, "summary")),
     )?;
@@ -128,15 +135,7 @@ fn write_operation(
     }
     out.push_str("<dl>");
     for parameter in items(operation, "parameters") {
-        let needed =
-            if parameter.get("required") == Some(&true.into()) { ", required" } else { "" };
-        write!(
-            out,
-            "<dt><code>{}</code> <i>{}{needed}</i></dt><dd>{}</dd>",
-            Escaped(text(parameter, "name")),
-            Escaped(text(parameter, "in")),
-            Prose(text(parameter, "description")),
-        )?;
+        write_parameter(out, parameter)?;
     }
     for (_, content) in members(operation, "/requestBody/content") {
         out.push_str("<dt>body</dt><dd>");
@@ -144,7 +143,7 @@ fn write_operation(
         let about = operation.pointer("/requestBody/description").and_then(Value::as_str);
         write!(out, " {}</dd>", Prose(about.unwrap_or_default()))?;
     }
-    for (status, response) in members(operation, "/responses") {
+    for (status, response) in members(operation, "/responses").filter(|(_, one)| !is_common(one)) {
         let about = Prose(text(response, "description"));
         write!(out, "<dt><code>{}</code></dt><dd>{about}. ", Escaped(status))?;
         for (_, content) in members(response, "/content") {
@@ -152,19 +151,99 @@ fn write_operation(
         }
         out.push_str("</dd>");
     }
-    out.push_str("</dl></article>");
+    out.push_str("</dl>");
+    write_example(out, (path, method), operation)?;
+    out.push_str("</div></details>");
     Ok(())
+}
+
+/// True if operations of every kind may answer so; the page says it once.
+fn is_common(response: &Value) -> bool {
+    COMMON_PROBLEMS.iter().any(|(_, about)| *about == text(response, "description"))
+}
+
+fn write_parameter(out: &mut String, parameter: &Value) -> std::fmt::Result {
+    let needed = if parameter.get("required") == Some(&true.into()) { ", required" } else { "" };
+    write!(
+        out,
+        "<dt><code>{}</code> <i>{}{needed}</i></dt><dd>{}",
+        Escaped(text(parameter, "name")),
+        Escaped(text(parameter, "in")),
+        Prose(text(parameter, "description")),
+    )?;
+    write_words(out, parameter.get("schema").unwrap_or(&Value::Null), ": ")?;
+    out.push_str("</dd>");
+    Ok(())
+}
+
+/// Writes the words that a value can be, if there are such, behind `before`.
+fn write_words(out: &mut String, schema: &Value, before: &str) -> std::fmt::Result {
+    let words: Vec<_> = items(schema, "enum").filter_map(Value::as_str).collect();
+    if words.is_empty() {
+        return Ok(());
+    }
+    write!(out, "{before}<code>{}</code>", Escaped(&words.join(", ")))
+}
+
+/// Writes a command that sends the example of an operation, and the answer to it.
+fn write_example(
+    out: &mut String,
+    (path, method): (&str, &str),
+    operation: &Value,
+) -> std::fmt::Result {
+    write!(out, "<pre tabindex=0>{}</pre>", Escaped(&curl((path, method), operation)))?;
+    let answers = members(operation, "/responses").filter(|(status, _)| status.starts_with('2'));
+    for (status, response) in answers {
+        let Some(example) = response.pointer("/content/application~1json/example") else {
+            continue;
+        };
+        let pretty = serde_json::to_string_pretty(example).unwrap_or_default();
+        write!(out, "<pre tabindex=0><b>{}</b>\n{}</pre>", Escaped(status), Escaped(&pretty))?;
+    }
+    Ok(())
+}
+
+/// The command in a shell; the parameters are those of the example.
+fn curl((path, method): (&str, &str), operation: &Value) -> String {
+    let mut address = path.to_owned();
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    let mut headers = String::new();
+    for parameter in items(operation, "parameters") {
+        let name = text(parameter, "name");
+        let Some(example) = parameter.get("example") else { continue };
+        let value = example.as_str().map_or_else(|| example.to_string(), str::to_owned);
+        match text(parameter, "in") {
+            "path" => address = address.replace(&format!("{{{name}}}"), &value),
+            "query" => {
+                query.append_pair(name, &value);
+            }
+            _ => headers.extend([" -H '", name, ": ", &value, "'"]),
+        }
+    }
+    let query = query.finish();
+    let mark = if query.is_empty() { "" } else { "?" };
+    let body = members(operation, "/requestBody/content").find_map(|(_, it)| it.get("example"));
+    let method = match (method, body) {
+        ("get", _) | ("post", Some(_)) => String::new(),
+        (method, _) => format!(" -X {}", method.to_uppercase()),
+    };
+    let body = body.map(|body| format!(" --json '{}'", body.to_string().replace('\'', "'\\''")));
+    format!(
+        "curl{method}{headers}{} 'http://127.0.0.1:8080{address}{mark}{query}'",
+        body.unwrap_or_default()
+    )
 }
 
 fn write_schema(out: &mut String, name: &str, schema: &Value) -> std::fmt::Result {
     let about = Prose(text(schema, "description"));
-    write!(out, "<article id=\"object-{0}\"><h3>{0}</h3><p>{about}</p><dl>", Escaped(name))?;
+    write!(
+        out,
+        "<details><summary><b>{0}</b> <span>{about}</span></summary><dl id=\"object-{0}\">",
+        Escaped(name)
+    )?;
     write_fields(out, schema)?;
-    let words: Vec<_> = items(schema, "enum").filter_map(Value::as_str).collect();
-    if !words.is_empty() {
-        write!(out, "<dt>one of</dt><dd><code>{}</code></dd>", Escaped(&words.join(", ")))?;
-    }
-    out.push_str("</dl></article>");
+    write_words(out, schema, "<dt>one of</dt><dd>")?;
+    out.push_str("</dl></details>");
     Ok(())
 }
 

@@ -1,9 +1,12 @@
 //! `/openapi.json` and `/docs`: what the API can do, for programs and for readers.
 //!
-//! [`openapi`] completes what is written beside the handlers, [`docs`] makes a page of it.
+//! [`openapi`] completes what is written beside the handlers, [`parameters`] what these have in
+//! common, [`examples`] adds requests and answers, and [`docs`] makes a page of it.
 
 mod docs;
+mod examples;
 mod openapi;
+mod parameters;
 
 use std::sync::LazyLock;
 
@@ -15,31 +18,32 @@ use axum::{
     response::IntoResponse,
 };
 use bytes::Bytes;
-use utoipa::openapi::OpenApi;
+use serde_json::Value;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::resources;
 use crate::web::AppState;
 
-static DOCUMENT: LazyLock<OpenApi> = LazyLock::new(described);
+static DOCUMENT: LazyLock<Value> = LazyLock::new(described);
 /// Serialized once, because the address is open to everyone.
 static TEXT: LazyLock<Bytes> =
     LazyLock::new(|| serde_json::to_vec(&*DOCUMENT).unwrap_or_default().into());
-static PAGE: LazyLock<(String, String)> = LazyLock::new(|| {
-    let document = serde_json::to_value(&*DOCUMENT).unwrap_or_default();
-    (docs::html(&document), docs::policy())
-});
+static PAGE: LazyLock<(String, String)> = LazyLock::new(|| (docs::html(&DOCUMENT), docs::policy()));
 
 /// The routes of the description; they need no token.
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(document)).routes(routes!(page))
 }
 
-fn described() -> OpenApi {
+fn described() -> Value {
     let guarded = resources::quick().merge(resources::publishing()).merge(resources::batching());
     let guarded = guarded.merge(resources::reading()).merge(resources::scanning());
     let open = resources::open().merge(routes());
-    openapi::described(open.into_openapi(), guarded.into_openapi())
+    let described = openapi::described(open.into_openapi(), guarded.into_openapi());
+    let mut document = serde_json::to_value(described).unwrap_or_default();
+    parameters::complete(&mut document);
+    examples::add(&mut document);
+    document
 }
 
 /// Get this document.
@@ -65,8 +69,6 @@ async fn page() -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
-
     use super::*;
 
     /// Goal: every route is declared by `routes!`, and so has a description.
@@ -76,12 +78,13 @@ mod tests {
         let (code, _former) = code.split_once("fn former()").unwrap();
         assert_eq!(code.matches(".route(").count(), 0);
         let (described, handlers) = (described(), code.matches("routes!(").count());
-        assert_eq!(described.paths.paths.len(), handlers + 2, "one address in each");
+        let addresses = described["paths"].as_object().unwrap();
+        assert_eq!(addresses.len(), handlers + 2, "one address in each");
     }
 
     #[test]
     fn every_operation_is_named_grouped_and_answered() {
-        let document = serde_json::to_value(described()).unwrap();
+        let document = described();
         let mut names = std::collections::BTreeSet::new();
         for (path, methods) in document["paths"].as_object().unwrap() {
             for (method, operation) in methods.as_object().unwrap() {
@@ -101,7 +104,7 @@ mod tests {
 
     #[test]
     fn every_reference_leads_somewhere() {
-        let document = serde_json::to_value(described()).unwrap();
+        let document = described();
         let mut waiting = vec![&document];
         while let Some(value) = waiting.pop() {
             match value {

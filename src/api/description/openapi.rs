@@ -3,6 +3,7 @@
 //!
 //! Source: OpenAPI Specification 3.1.
 
+use serde_json::Value;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// The groups of addresses, in the order in which they are shown.
-pub(super) const TAGS: [(&str, &str); 13] = [
+pub(super) const TAGS: [(&str, &str); 14] = [
     ("events", "Publishing events, and their timelines"),
     ("subscriptions", "Topics and filters of endpoints"),
     ("endpoints", "The circuits of URLs"),
@@ -34,13 +35,15 @@ pub(super) const TAGS: [(&str, &str); 13] = [
     ("queues", "Queues and their depths"),
     ("status", "Overview of the pool"),
     ("sources", "Streams that homing reads"),
+    ("tokens", "Tokens of clients of this API"),
     ("workfront", "Subscriptions in the form of Adobe Workfront's API"),
     ("health", "Monitoring and documentation"),
 ];
 
 const ABOUT: &str = "Durable webhook delivery on RabbitMQ. Errors are problem documents (RFC 9457) \
-                     whose `errors` name the fields and parameters at fault. Lists come in pages: \
-                     `next` of one is `after` of the following one.";
+                     whose `errors` name the fields and parameters at fault, and what they can be; \
+                     unknown ones are refused. Lists come in pages: `next` of one is `after` of the \
+                     following one. Instants are in ISO 8601.";
 
 /// The description of all addresses: those that need a token, `guarded`, and those that are `open`.
 pub(super) fn described(open: OpenApi, guarded: OpenApi) -> OpenApi {
@@ -73,6 +76,15 @@ pub(super) fn described(open: OpenApi, guarded: OpenApi) -> OpenApi {
         .build()
 }
 
+/// The operations of a document: method, address, and the operation.
+pub(super) fn operations(document: &mut Value) -> impl Iterator<Item = (&str, &str, &mut Value)> {
+    let paths = document.get_mut("paths").and_then(Value::as_object_mut).into_iter().flatten();
+    paths.flat_map(|(path, methods)| {
+        let methods = methods.as_object_mut().into_iter().flatten();
+        methods.map(move |(method, operation)| (method.as_str(), path.as_str(), operation))
+    })
+}
+
 fn each(item: &mut PathItem, mut change: impl FnMut(&mut Operation)) {
     let PathItem { get, put, post, delete, patch, .. } = item;
     [get, put, post, delete, patch].into_iter().flatten().for_each(&mut change);
@@ -99,31 +111,37 @@ fn guard(path: &str, operation: &mut Operation) {
     operation.security = Some(requirements);
 }
 
+/// The problems that every operation may answer with, but for those of tokens where none is needed.
+pub(super) const COMMON_PROBLEMS: [(u16, &str); 6] = [
+    (400, "A field, parameter or header is wrong"),
+    (401, "The API token is missing or unknown"),
+    (403, "The token, or the origin of the request, does not allow this"),
+    (429, "Too many wrong tokens came from the same address"),
+    (500, "homing failed; its log says why"),
+    (503, "The broker or the store is unavailable, or there was no answer in time"),
+];
+/// Those of operations that take a body.
+const PROBLEMS_OF_BODIES: [(u16, &str); 3] = [
+    (408, "The body did not arrive in time"),
+    (413, "The body is too large"),
+    (415, "The body is in an unsupported form"),
+];
+const MISSING: (u16, &str) = (404, "It does not exist");
+
 /// The problems that every address of its kind may answer with.
 fn add_problems(operation: &mut Operation) {
-    let mut problems = vec![
-        (400, "A field, parameter or header is wrong"),
-        (500, "homing failed; its log says why"),
-        (503, "The broker or the store is unavailable, or there was no answer in time"),
-    ];
-    if operation.security.is_some() {
-        problems.extend([
-            (401, "The API token is missing or unknown"),
-            (403, "The token, or the origin of the request, does not allow this"),
-            (429, "Too many wrong tokens came from the same address"),
-        ]);
-    }
+    let is_guarded = operation.security.is_some();
+    let is_of_tokens = |status: u16| matches!(status, 401 | 403 | 429);
+    let common = COMMON_PROBLEMS.into_iter();
+    let common = common.filter(|(status, _)| is_guarded || !is_of_tokens(*status));
+    let mut problems: Vec<_> = common.collect();
     let parameters = operation.parameters.iter().flatten();
     let in_path = |one: &RefOr<Parameter>| matches!(one, RefOr::T(one) if one.parameter_in == ParameterIn::Path);
     if parameters.into_iter().any(in_path) {
-        problems.push((404, "It does not exist"));
+        problems.push(MISSING);
     }
     if operation.request_body.is_some() {
-        problems.extend([
-            (408, "The body did not arrive in time"),
-            (413, "The body is too large"),
-            (415, "The body is in an unsupported form"),
-        ]);
+        problems.extend(PROBLEMS_OF_BODIES);
     }
     let responses = &mut operation.responses.responses;
     for (status, description) in problems {

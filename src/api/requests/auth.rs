@@ -60,17 +60,21 @@ pub(crate) async fn guard(
     Ok(next.run(request).await)
 }
 
-/// Workfront's API is for administrators alone. Source: Adobe Workfront, *Event subscription API*,
-/// event subscription authentication.
+/// Tokens and Workfront's API are for administrators alone. Source: Adobe Workfront, *Event
+/// subscription API*, event subscription authentication.
 fn check_scope(request: &Request, scope: Scope, name: Option<&TokenName>) -> Result<(), Problem> {
     let (is_safe, is_workfronts) = (request.method().is_safe(), is_workfronts(request));
-    let needed = if is_safe && !is_workfronts { Scope::Read } else { Scope::Write };
+    let is_guarded = is_workfronts || is_about_tokens(request);
+    let needed = if is_safe && !is_guarded { Scope::Read } else { Scope::Write };
     if scope.covers(needed) {
         return Ok(());
     }
     let name = name.map(|name| format!(" `{name}`")).unwrap_or_default();
-    let elsewhere =
-        if is_safe { "; `/v1/subscriptions` shows them to a token of scope `read`" } else { "" };
+    let elsewhere = if is_workfronts && is_safe {
+        "; `/v1/subscriptions` shows them to a token of scope `read`"
+    } else {
+        ""
+    };
     let detail =
         format!("the token{name} has scope `{scope}`; this needs scope `{needed}`{elsewhere}");
     Err(Problem::new(Kind::Forbidden, detail))
@@ -78,6 +82,8 @@ fn check_scope(request: &Request, scope: Scope, name: Option<&TokenName>) -> Res
 
 /// The addresses of Workfront's API.
 pub(crate) const WORKFRONT: &str = "/attask/eventsubscription/api/v1/subscriptions";
+/// The address of the tokens.
+const TOKENS: &str = "/v1/tokens";
 /// The headers in which clients of Workfront's API send their session, here an API token; the
 /// second one may come with a token of something else.
 const SESSION_ID: HeaderName = HeaderName::from_static("sessionid");
@@ -86,6 +92,12 @@ const USER_TOKEN: HeaderName = HeaderName::from_static("x-user-token");
 /// True for a request in the form of Workfront's.
 fn is_workfronts(request: &Request) -> bool {
     request.uri().path().starts_with(WORKFRONT)
+}
+
+/// True for a request about the tokens of the API.
+fn is_about_tokens(request: &Request) -> bool {
+    let path = request.uri().path();
+    path.strip_prefix(TOKENS).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The token that a request shows.
@@ -121,6 +133,17 @@ mod tests {
         let request = Request::get(WORKFRONT).body(Body::empty()).unwrap();
         assert!(check_scope(&request, Scope::Write, None).is_ok());
         assert!(check_scope(&request, Scope::Read, None).is_err());
+    }
+
+    #[test]
+    fn tokens_are_shown_to_administrators_alone() {
+        for (path, may_read) in
+            [("/v1/tokens", false), ("/v1/tokens/ci", false), ("/v1/topics", true)]
+        {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            assert!(check_scope(&request, Scope::Write, None).is_ok());
+            assert_eq!(check_scope(&request, Scope::Read, None).is_ok(), may_read, "{path}");
+        }
     }
 
     #[test]

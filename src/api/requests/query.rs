@@ -56,7 +56,7 @@ impl<A: DeserializeOwned, B: DeserializeOwned> Query<A, B> {
             if !known.contains(&name.as_ref()) {
                 return wrong(match &known[..] {
                     [] => "no such parameter; this address has none".to_owned(),
-                    known => format!("no such parameter; one of {}", known.join(", ")),
+                    known => format!("no such parameter; one of {}", present(known).join(", ")),
                 });
             }
             if text.contains(char::REPLACEMENT_CHARACTER) {
@@ -71,6 +71,11 @@ impl<A: DeserializeOwned, B: DeserializeOwned> Query<A, B> {
         }
         Ok(Self(read(&texts)?, read(&texts)?))
     }
+}
+
+/// The names without those of earlier versions, which are read as well.
+fn present<'a>(known: &[&'a str]) -> Vec<&'a str> {
+    known.iter().copied().filter(|name| !name.ends_with("_ms")).collect()
 }
 
 /// The part of a list that a request reads.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use crate::{
     api::requests::{
         extract::NameInPath,
-        query::{NoParameters, Paging, Query},
+        query::{NoParameters, Paging, Query, yes_or_no},
     },
     history::{Explanation, PageView, RecordView},
     web::{
@@ -33,10 +33,10 @@ use homing_store::{RecordFilter, RecordPage};
         ("delivery" = Option<DeliveryId>, Query, description = "Only of this delivery (`webhook-id`)"),
         ("subscription" = Option<SubscriptionId>, Query, description = "Only of this subscription"),
         ("url" = Option<String>, Query, description = "Only to this URL"),
-        ("outcome" = Option<String>, Query, description = "Only of these classes, joined by commas: `accepted`, `refused`, `timed_out`, `unreachable`, `not_attempted`"),
+        ("outcome" = Option<String>, Query, description = "Only with this outcome; `failed`: refused, timed out or unreachable"),
         ("status" = Option<String>, Query, description = "Only with this HTTP status, or one of this class: `503` or `5xx`"),
-        ("since_ms" = Option<i64>, Query, description = "Only from this instant on, milliseconds since 1970"),
-        ("until_ms" = Option<i64>, Query, description = "Only before this instant, milliseconds since 1970"),
+        ("since" = Option<String>, Query, description = "Only from this instant on"),
+        ("until" = Option<String>, Query, description = "Only before this instant"),
         ("after" = Option<RecordId>, Query, description = "Begin after this one: `next` of the page before"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Maximum number; 100 by default"),
     ),
@@ -66,11 +66,15 @@ pub(super) async fn get(
     Ok(Json(app.services.history.attempt(id).await?.ok_or_else(missing)?))
 }
 
-/// A hint about an event of which homing knows nothing.
+/// The way in which an event is explained.
 #[derive(Deserialize)]
-pub(super) struct Hint {
+pub(super) struct Wanted {
+    /// A hint, where homing knows nothing of the event.
     #[serde(default, deserialize_with = "topic")]
     topic: Option<Topic>,
+    /// Also show what its attempts sent and received.
+    #[serde(default, deserialize_with = "yes_or_no")]
+    payloads: bool,
 }
 
 fn topic<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Topic>, D::Error> {
@@ -85,16 +89,21 @@ fn topic<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Topic>, D:
     params(
         ("id" = String, Path, description = "The event", min_length = 1, max_length = 255),
         ("topic" = Option<String>, Query, description = "Its topic, if nothing is known of the event", min_length = 1, max_length = 255),
+        ("payloads" = Option<bool>, Query, description = "Also show what its newest 20 attempts sent and received, a megabyte in all"),
     ),
     responses((status = 200, description = "Its timeline", body = Explanation)),
 )]
 pub(super) async fn explain(
     State(app): State<AppState>,
     id: Result<Path<String>, axum::extract::rejection::PathRejection>,
-    Query(hint, _): Query<Hint>,
+    Query(Wanted { topic, payloads }, _): Query<Wanted>,
 ) -> Result<Json<Explanation>, Problem> {
     let Path(id) = id.map_err(|error| Problem::new(Kind::NotFound, error.body_text()))?;
     let id = EventId::new(&id).map_err(|error| Problem::new(Kind::NotFound, error.to_string()))?;
-    let explained = app.services.history.explain(id.as_str(), hint.topic).await?;
+    let history = &app.services.history;
+    let mut explained = history.explain(id.as_str(), topic).await?;
+    if payloads {
+        history.add_payloads(&mut explained).await?;
+    }
     Ok(Json(explained))
 }

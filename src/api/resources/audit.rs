@@ -29,12 +29,12 @@ impl From<AuditListing> for Shown {
 #[utoipa::path(
     get, path = "/v1/audit", tag = "audit", operation_id = "list_audit",
     params(
-        ("kind" = Option<String>, Query, description = "Only about objects of this kind: `subscription`, `endpoint`, `parked`, `replay`, `source`, `token`, `keys` or `topology`"),
+        ("kind" = Option<String>, Query, description = "Only about objects of this kind"),
         ("object" = Option<String>, Query, description = "Only about the object with this id, URL or name"),
         ("actor" = Option<String>, Query, description = "Only by this actor: the name of a token, `api.tokens`, `loopback`, `user@host` or `homing`"),
-        ("action" = Option<String>, Query, description = "Only this action: `created`, `updated`, `deleted`, `enabled`, `disabled`, `probed`, `paused`, `resumed`, `reset`, `stopped`, `ended`, `replayed`, `dropped`, `rotated` or `applied`"),
-        ("since_ms" = Option<i64>, Query, description = "Only from this instant on, milliseconds since 1970"),
-        ("until_ms" = Option<i64>, Query, description = "Only before this instant, milliseconds since 1970"),
+        ("action" = Option<String>, Query, description = "Only this action"),
+        ("since" = Option<String>, Query, description = "Only from this instant on"),
+        ("until" = Option<String>, Query, description = "Only before this instant"),
         ("after" = Option<RecordId>, Query, description = "Begin after this one: `next` of the page before"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Maximum number; 100 by default"),
     ),

@@ -1,10 +1,10 @@
-//! `/v1/deliveries`: deliveries with their present states.
+//! `/v1/deliveries`: deliveries with their present states; `/v1/events`: events with theirs.
 
 use axum::{Json, extract::State};
 
 use crate::{
     api::requests::query::{Paging, Query},
-    history::DeliveriesView,
+    history::{DeliveriesView, EventsView},
     web::{AppState, problem::Problem},
 };
 use homing_domain::{
@@ -26,9 +26,9 @@ use homing_store::{DeliveryFilter, DeliveryPage};
         ("subscription" = Option<SubscriptionId>, Query, description = "Only of this subscription"),
         ("url" = Option<String>, Query, description = "Only to this URL"),
         ("topic" = Option<String>, Query, description = "Only of events with this topic"),
-        ("state" = Option<String>, Query, description = "Only in this state: `delivered`, `waits`, `not_before`, `throttled`, `held`, `parked`, `not_wanted`; or `pending`: all in which something follows by itself"),
-        ("since_ms" = Option<i64>, Query, description = "Only those whose last record began at or after this instant, milliseconds since 1970"),
-        ("until_ms" = Option<i64>, Query, description = "Only those whose last record began before this instant, milliseconds since 1970"),
+        ("state" = Option<String>, Query, description = "Only in this state; `pending`: one in which something follows by itself"),
+        ("since" = Option<String>, Query, description = "Only those whose last record began at or after this instant"),
+        ("until" = Option<String>, Query, description = "Only those whose last record began before this instant"),
         ("after" = Option<RecordId>, Query, description = "Begin after this one: `next` of the page before"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Maximum number; 100 by default"),
     ),
@@ -40,4 +40,33 @@ pub(super) async fn list(
 ) -> Result<Json<DeliveriesView>, Problem> {
     let page = DeliveryPage { filter, after, limit: limit.0 };
     Ok(Json(app.services.history.deliveries(&page).await?))
+}
+
+/// List events with the states of their deliveries, those of which one changed last first.
+///
+/// An event is chosen by one of its deliveries, and counted are all of them. Events without a record
+/// in the attempt log are not listed: those that no subscription wants (`/v1/topics?unwanted=true`),
+/// and those that no worker took yet.
+#[utoipa::path(
+    get, path = "/v1/events", tag = "events", operation_id = "list_events",
+    params(
+        ("event" = Option<String>, Query, description = "Only this event"),
+        ("delivery" = Option<DeliveryId>, Query, description = "Only that of this delivery (`webhook-id`)"),
+        ("subscription" = Option<SubscriptionId>, Query, description = "Only with a delivery to this subscription"),
+        ("url" = Option<String>, Query, description = "Only with a delivery to this URL"),
+        ("topic" = Option<String>, Query, description = "Only with this topic"),
+        ("state" = Option<String>, Query, description = "Only with a delivery in this state; `pending`: one in which something follows by itself"),
+        ("since" = Option<String>, Query, description = "Only with a delivery whose last record began at or after this instant"),
+        ("until" = Option<String>, Query, description = "Only with a delivery whose last record began before this instant"),
+        ("after" = Option<RecordId>, Query, description = "Begin after this one: `next` of the page before"),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Maximum number; 100 by default"),
+    ),
+    responses((status = 200, description = "One page; a page may be short, or empty, and not the last one", body = EventsView)),
+)]
+pub(super) async fn events(
+    State(app): State<AppState>,
+    Query(filter, Paging { after, limit }): Query<DeliveryFilter, Paging<RecordId>>,
+) -> Result<Json<EventsView>, Problem> {
+    let page = DeliveryPage { filter, after, limit: limit.0 };
+    Ok(Json(app.services.history.events(&page).await?))
 }

@@ -76,7 +76,7 @@ pub(super) struct InState {
 #[utoipa::path(
     get, path = "/v1/endpoints", tag = "endpoints", operation_id = "list_endpoints",
     params(
-        ("state" = Option<String>, Query, description = "Only those in this state: `closed`, `open` or `frozen`"),
+        ("state" = Option<String>, Query, description = "Only those in this state"),
         ("after" = Option<String>, Query, description = "Begin after this URL: `next` of the page before"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Maximum number; 100 by default"),
     ),

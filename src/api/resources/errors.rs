@@ -17,7 +17,7 @@ use homing_store::ErrorFilter;
     get, path = "/v1/errors", tag = "attempts", operation_id = "list_errors",
     params(
         ("url" = Option<String>, Query, description = "Only at this URL"),
-        ("since_ms" = Option<i64>, Query, description = "Only with an attempt from this instant on, milliseconds since 1970"),
+        ("since" = Option<String>, Query, description = "Only with an attempt from this instant on"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Maximum number; 100 by default"),
     ),
     responses((status = 200, description = "The errors", body = ErrorsView)),

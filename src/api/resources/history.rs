@@ -26,10 +26,10 @@ pub(super) struct Wanted {
     url: Option<EndpointUrl>,
     #[serde(default, deserialize_with = "topic")]
     topic: Option<Topic>,
-    #[serde(default, deserialize_with = "parsed")]
-    since_ms: Option<UnixMillis>,
-    #[serde(default, deserialize_with = "parsed")]
-    until_ms: Option<UnixMillis>,
+    #[serde(default, alias = "since_ms", deserialize_with = "parsed")]
+    since: Option<UnixMillis>,
+    #[serde(default, alias = "until_ms", deserialize_with = "parsed")]
+    until: Option<UnixMillis>,
 }
 
 fn topic<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Topic>, D::Error> {
@@ -45,8 +45,8 @@ fn topic<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Topic>, D:
     params(
         ("url" = Option<String>, Query, description = "Only of deliveries to this URL"),
         ("topic" = Option<String>, Query, description = "Only of events with this topic", min_length = 1, max_length = 255),
-        ("since_ms" = Option<i64>, Query, description = "From the hour of this instant on, milliseconds since 1970; a day ago by default"),
-        ("until_ms" = Option<i64>, Query, description = "Only hours that begin before this instant, milliseconds since 1970"),
+        ("since" = Option<String>, Query, description = "From the hour of this instant on; a day ago by default"),
+        ("until" = Option<String>, Query, description = "Only hours that begin before this instant"),
     ),
     responses((status = 200, description = "The hours in which something was counted", body = HoursView)),
 )]
@@ -54,7 +54,7 @@ pub(super) async fn show(
     State(app): State<AppState>,
     Query(wanted, _): Query<Wanted>,
 ) -> Result<Json<HoursView>, Problem> {
-    let Wanted { url, topic, since_ms, until_ms } = wanted;
+    let Wanted { url, topic, since, until } = wanted;
     let series = match (url, topic) {
         (Some(_), Some(_)) => {
             return Err(FieldError::new("topic", "set either `url` or this, not both").into());
@@ -64,8 +64,8 @@ pub(super) async fn show(
         (None, None) => Series::All,
     };
     let now = clock::now();
-    let since = since_ms.unwrap_or_else(|| now.minus(crate::history::A_DAY));
-    let hours = app.services.history.hours(&series, since, until_ms.unwrap_or(now)).await?;
+    let since = since.unwrap_or_else(|| now.minus(crate::history::A_DAY));
+    let hours = app.services.history.hours(&series, since, until.unwrap_or(now)).await?;
     Ok(Json(hours))
 }
 

@@ -22,10 +22,10 @@ const LONGEST: Duration = Duration::from_hours(24 * 31);
 /// The time to show.
 #[derive(Deserialize)]
 pub(super) struct Window {
-    #[serde(default, deserialize_with = "parsed")]
-    since_ms: Option<UnixMillis>,
-    #[serde(default, deserialize_with = "parsed")]
-    until_ms: Option<UnixMillis>,
+    #[serde(default, alias = "since_ms", deserialize_with = "parsed")]
+    since: Option<UnixMillis>,
+    #[serde(default, alias = "until_ms", deserialize_with = "parsed")]
+    until: Option<UnixMillis>,
 }
 
 /// Hours of a subscription.
@@ -57,21 +57,21 @@ impl Shown {
     get, path = "/v1/ledger/{id}", tag = "ledger", operation_id = "get_ledger",
     params(
         ("id" = SubscriptionId, Path, description = "The subscription"),
-        ("since_ms" = Option<i64>, Query, description = "Only hours that begin at or after this instant, milliseconds since 1970; by default a day before `until_ms`"),
-        ("until_ms" = Option<i64>, Query, description = "Only hours that begin before this instant, at most 31 days after the first; by default now"),
+        ("since" = Option<String>, Query, description = "Only hours that begin at or after this instant; by default a day before `until`"),
+        ("until" = Option<String>, Query, description = "Only hours that begin before this instant, at most 31 days after the first; by default now"),
     ),
     responses((status = 200, description = "The hours", body = Shown)),
 )]
 pub(super) async fn get(
     State(app): State<AppState>,
     IdInPath(subscription): IdInPath,
-    Query(Window { since_ms, until_ms }, _): Query<Window>,
+    Query(Window { since, until }, _): Query<Window>,
 ) -> Result<Json<Shown>, Problem> {
     let now = clock::now();
-    let until = until_ms.unwrap_or(now);
-    let since = since_ms.unwrap_or_else(|| until.minus(DEFAULT));
+    let until = until.unwrap_or(now);
+    let since = since.unwrap_or_else(|| until.minus(DEFAULT));
     if until.since(since) > LONGEST {
-        return Err(FieldError::new("since_ms", "at most 31 days before `until_ms`").into());
+        return Err(FieldError::new("since", "at most 31 days before `until`").into());
     }
     let listing = app.services.store.ledger(subscription, since, until, now).await?;
     Ok(Json(Shown::new(subscription, listing)))

@@ -3,7 +3,7 @@
 //! [`subscriptions`], [`test_events`] and [`verifications`], [`endpoints`], [`events`] and [`batches`],
 //! [`deliveries`], [`attempts`], [`errors`], [`history`], [`audit`], [`ledger`], [`parked`],
 //! [`replays`], [`queues`], [`sources`], [`status`],
-//! [`metrics`], [`health`]; [`workfront`] serves subscriptions in the form of Workfront's API.
+//! [`tokens`], [`metrics`], [`health`]; [`workfront`] serves subscriptions in the form of Workfront's API.
 //! [`wanted`] finds for a publisher who wants its events.
 
 mod attempts;
@@ -24,6 +24,7 @@ mod sources;
 mod status;
 mod subscriptions;
 mod test_events;
+mod tokens;
 mod verifications;
 mod wanted;
 #[cfg(feature = "workfront")]
@@ -45,7 +46,10 @@ pub(crate) mod forms {
             Replayed as ParkedReplayed, Shown as ParkedPage, ShownEntry as ParkedEntry,
             StoppedEndpoint,
         },
+        replays::Shown as Replays,
+        sources::Shown as Sources,
         subscriptions::{Created as CreatedSubscription, Shown as SubscriptionsPage},
+        tokens::{Created as CreatedToken, List as Tokens, TokenError},
     };
 }
 
@@ -77,6 +81,8 @@ pub(super) fn quick() -> OpenApiRouter<AppState> {
         .routes(routes!(replays::resume))
         .routes(routes!(queues::list))
         .routes(routes!(status::show))
+        .routes(routes!(tokens::create, tokens::list))
+        .routes(routes!(tokens::delete))
         .routes(routes!(sources::list))
         .routes(routes!(sources::get))
         .routes(routes!(sources::pause))
@@ -90,9 +96,9 @@ pub(super) fn quick() -> OpenApiRouter<AppState> {
     router
 }
 
-/// The same, with an event as its body.
+/// The same, with an event as the body of one.
 pub(super) fn publishing() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(events::publish))
+    OpenApiRouter::new().routes(routes!(deliveries::events, events::publish))
 }
 
 /// The same, with many events as its body.

@@ -24,7 +24,7 @@ use homing_domain::{
     status_range::StatusRange,
     subscription::FieldError,
     text::{Word, parsed},
-    time::UnixMillis,
+    time::{UnixMillis, iso8601},
     topic::TopicPattern,
     url::{EndpointUrl, EndpointUrlError},
     verdict::ParkReason,
@@ -111,8 +111,8 @@ pub(super) struct Excerpt {
         ("status" = Option<String>, Query, description = "Only with this HTTP status at the last attempt, or one of this class: `503` or `5xx`"),
         ("error" = Option<String>, Query, description = "Only what was parked for the error with this id, as `/v1/errors` has it"),
         ("text" = Option<String>, Query, min_length = 3, description = "Only with an event id that begins so, with this `webhook-id` or subscription, or with this in URL, topic, last outcome or the description of the subscription"),
-        ("parked_after_ms" = Option<i64>, Query, description = "Only at or after this instant"),
-        ("parked_before_ms" = Option<i64>, Query, description = "Only before this instant"),
+        ("parked_after" = Option<String>, Query, description = "Only at or after this instant"),
+        ("parked_before" = Option<String>, Query, description = "Only before this instant"),
         ("after" = Option<String>, Query, description = "Begin behind this one: `next` of the page before"),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "Maximum number, with bodies 100; 50 by default"),
         ("body" = Option<bool>, Query, description = "Include bodies; a page ends after 16 MiB of them"),
@@ -162,7 +162,18 @@ pub(super) struct BulkRequest {
     /// As in the list.
     #[schema(value_type = Option<String>, min_length = 3)]
     text: Option<SearchText>,
+    /// Parked at or after this instant.
+    #[serde(default, rename = "parked_after", alias = "parked_after_ms", with = "iso8601::option")]
+    #[schema(value_type = Option<String>, format = DateTime)]
     parked_after_ms: Option<UnixMillis>,
+    /// Parked before this instant.
+    #[serde(
+        default,
+        rename = "parked_before",
+        alias = "parked_before_ms",
+        with = "iso8601::option"
+    )]
+    #[schema(value_type = Option<String>, format = DateTime)]
     parked_before_ms: Option<UnixMillis>,
     /// Maximum number.
     #[schema(value_type = Option<u64>, minimum = 1, maximum = 4_294_967_295_u64)]

@@ -6,7 +6,7 @@ use axum::{
     http::{StatusCode, header::LOCATION, request::Parts},
     response::IntoResponse,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     api::requests::{
@@ -55,10 +55,10 @@ impl From<ArchiveError> for Problem {
 }
 
 /// The latest replays.
-#[derive(Serialize, utoipa::ToSchema)]
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Replays)]
-pub(super) struct Shown {
-    replays: Vec<Replay>,
+pub(crate) struct Shown {
+    pub(crate) replays: Vec<Replay>,
 }
 
 /// Send events of the archive again.

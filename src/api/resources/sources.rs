@@ -18,10 +18,10 @@ use homing_domain::{source::Reset, subscription::FieldError};
 use homing_livestream::{SourceAdminError, View};
 
 /// All sources.
-#[derive(Serialize, utoipa::ToSchema)]
+#[derive(Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Sources)]
-pub(super) struct Shown {
-    sources: Vec<View>,
+pub(crate) struct Shown {
+    pub(crate) sources: Vec<View>,
 }
 
 /// The position at which the next connect begins.

@@ -209,7 +209,7 @@ async fn wrong_fields_and_parameters_are_named() {
         ("/v1/subscriptions?after=x", "after"),
         ("/v1/parked?reason=dead", "reason"),
         ("/v1/parked?topic=a*", "topic"),
-        ("/v1/parked?parked_after_ms=soon", "parked_after_ms"),
+        ("/v1/parked?parked_after=soon", "parked_after"),
         ("/v1/parked?limit=101&body=true", "limit"),
         ("/v1/parked?body=yes", "body"),
         ("/v1/queues?name=x", "name"),

@@ -9,7 +9,6 @@ mod place;
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, pin::pin, time::Duration};
 
 use bytes::Bytes;
-use hyper::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -19,7 +18,7 @@ use self::place::{Place, free_address};
 use super::{
     failure::{Exit, Failure},
     globals::Globals,
-    listen::{Answer, Endpoint, Session},
+    listen::{Answering, Endpoint, Session},
     output::Output,
     remote::{Parameters, Publication, Remote},
     run::Signals,
@@ -60,14 +59,8 @@ pub(super) struct Arguments {
     /// Events with a topic like this are shown; may be repeated [default: all]
     #[arg(long, value_name = "PATTERN")]
     topic: Vec<String>,
-    /// The listener answers with this HTTP status
-    #[arg(long, value_name = "NUMBER", default_value_t = 200)]
-    #[arg(value_parser = clap::value_parser!(u16).range(200..=599))]
-    status: u16,
-    /// The listener answers after this time, such as 2s
-    #[arg(long, value_name = "TIME", default_value = "0s", hide_default_value = true)]
-    #[arg(value_parser = humantime_serde::re::humantime::parse_duration)]
-    delay: Duration,
+    #[command(flatten)]
+    answering: Answering,
 }
 
 pub(super) async fn run(
@@ -144,13 +137,10 @@ async fn visit(
     }
     let target = Target::There(api);
     forget_killed(target).await?;
-    let status = StatusCode::from_u16(arguments.status)
-        .map_err(|error| Failure::Usage(format!("--status: {error}")))?;
     let endpoint = Endpoint::bind(SocketAddr::new(address.ip(), 0)).await?;
     let url = format!("http://{}/", endpoint.address());
-    let answer = Answer { status, delay: arguments.delay };
-    let fields = arguments.fields();
-    let mut session = Session::begin(target, fields, (url.as_str(), endpoint.open(answer))).await?;
+    let requests = endpoint.open(arguments.answering);
+    let mut session = Session::begin(target, arguments.fields(), (url.as_str(), requests)).await?;
     greet(api, &session, output);
     let shown = tokio::select! {
         shown = async {

@@ -51,10 +51,22 @@ impl Arrived {
 }
 
 /// The way in which all requests are answered.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::cli) struct Answer {
-    pub(in crate::cli) status: StatusCode,
-    pub(in crate::cli) delay: Duration,
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(in crate::cli) struct Answering {
+    /// Answer with this HTTP status
+    #[arg(long, value_name = "NUMBER", default_value = "200", value_parser = final_status)]
+    status: StatusCode,
+    /// Answer after this time, such as 2s
+    #[arg(long, value_name = "TIME", default_value = "0s", hide_default_value = true)]
+    #[arg(value_parser = humantime_serde::re::humantime::parse_duration)]
+    delay: Duration,
+}
+
+/// A status that ends an exchange.
+fn final_status(text: &str) -> Result<StatusCode, &'static str> {
+    let status = text.parse::<u16>().ok().filter(|status| (200..=599).contains(status));
+    let status = status.and_then(|status| StatusCode::from_u16(status).ok());
+    status.ok_or("a number from 200 to 599")
 }
 
 /// An address at which requests are taken.
@@ -78,7 +90,7 @@ impl Endpoint {
     }
 
     /// Answers requests until what is returned is dropped.
-    pub(in crate::cli) fn open(self, answer: Answer) -> Requests {
+    pub(in crate::cli) fn open(self, answer: Answering) -> Requests {
         let (sender, receiver) = mpsc::channel(MAX_WAITING);
         let serving = TaskTracker::new().spawn(serve(self.listener, answer, sender));
         Requests { receiver, _serving: AbortOnDropHandle::new(serving) }
@@ -102,7 +114,7 @@ impl Requests {
     }
 }
 
-async fn serve(listener: TcpListener, answer: Answer, requests: mpsc::Sender<Arrived>) {
+async fn serve(listener: TcpListener, answer: Answering, requests: mpsc::Sender<Arrived>) {
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
@@ -130,7 +142,7 @@ async fn serve(listener: TcpListener, answer: Answer, requests: mpsc::Sender<Arr
 
 async fn respond(
     request: Request<Incoming>,
-    answer: Answer,
+    answer: Answering,
     requests: mpsc::Sender<Arrived>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let at = clock::now();

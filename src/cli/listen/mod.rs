@@ -12,11 +12,10 @@ use std::{
     time::Duration,
 };
 
-use hyper::StatusCode;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-pub(super) use self::endpoint::{Answer, Endpoint, Requests};
+pub(super) use self::endpoint::{Answering, Endpoint, Requests};
 
 use super::{
     actor,
@@ -57,14 +56,8 @@ pub(super) struct Arguments {
     /// Only events that pass this filter; may be repeated
     #[arg(long, value_name = "JSON")]
     filter: Vec<String>,
-    /// Answer with this HTTP status
-    #[arg(long, value_name = "NUMBER", default_value_t = 200)]
-    #[arg(value_parser = clap::value_parser!(u16).range(200..=599))]
-    status: u16,
-    /// Answer after this time, such as 2s
-    #[arg(long, value_name = "TIME", default_value = "0s", hide_default_value = true)]
-    #[arg(value_parser = humantime_serde::re::humantime::parse_duration)]
-    delay: Duration,
+    #[command(flatten)]
+    answering: Answering,
     /// Listen at this address; port 0 is any that is free
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -88,9 +81,6 @@ pub(super) async fn run(
     arguments: &Arguments,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let status = StatusCode::from_u16(arguments.status)
-        .map_err(|error| Failure::Usage(format!("--status: {error}")))?;
-    let answer = Answer { status, delay: arguments.delay };
     let fields = arguments.fields()?;
     let endpoint = Endpoint::bind(arguments.listen).await?;
     let url = match &arguments.url {
@@ -103,7 +93,8 @@ pub(super) async fn run(
             check_address(target, &url)?;
             // A signal comes after this, or the subscription would stay.
             let session =
-                Session::begin(target, fields, (url.as_str(), endpoint.open(answer))).await?;
+                Session::begin(target, fields, (url.as_str(), endpoint.open(arguments.answering)))
+                    .await?;
             session.run(target, (arguments.limit, &mut signals), output).await
         })
         .await

@@ -18,6 +18,7 @@ struct Document<'a> {
     method: &'a str,
     path: &'a str,
     topic: Option<&'a str>,
+    #[serde(rename = "delivery")]
     webhook_id: Option<&'a str>,
     attempt: Option<u32>,
     signature: Signature,

@@ -17,9 +17,9 @@ impl Parameters {
         self
     }
 
-    /// The same with an instant, in milliseconds since 1970.
+    /// The same with an instant, in ISO 8601.
     pub(in crate::cli) fn at(self, name: &'static str, instant: Option<UnixMillis>) -> Self {
-        self.with(name, instant.map(UnixMillis::get))
+        self.with(name, instant)
     }
 
     /// The same with a parameter that is either there or not.
@@ -46,12 +46,11 @@ mod tests {
         Parameters::default()
             .with("url", Some("https://b/?c=1&d"))
             .with("event", None::<&str>)
-            .at("since_ms", Some(UnixMillis::new(7)))
+            .at("since", Some(UnixMillis::new(7)))
             .flag("parked", true)
             .flag("force", false)
             .add_to(&mut url);
-        let expected =
-            "https://a/v1/attempts?url=https%3A%2F%2Fb%2F%3Fc%3D1%26d&since_ms=7&parked=true";
+        let expected = "https://a/v1/attempts?url=https%3A%2F%2Fb%2F%3Fc%3D1%26d&since=1970-01-01T00%3A00%3A00.007Z&parked=true";
         assert_eq!(url.as_str(), expected);
     }
 }

@@ -13,14 +13,14 @@ use super::{
     output::Output,
     progress::Progress,
     run::Signals,
+    target::{Needs, Target},
     words,
 };
-use crate::services::Services;
-use homing_delivery::archive::Archive;
 use homing_domain::{
     clock,
     id::{EventId, SubscriptionId},
     replay::{DEFAULT_RATE, MAX_RATE, Replay, ReplayId, ReplaySelection, ReplayState},
+    time::UnixMillis,
     topic::TopicPattern,
     url::EndpointUrl,
 };
@@ -114,14 +114,15 @@ struct Selected {
 }
 
 impl Selected {
-    /// The selection; an event is looked for in everything that may be kept.
-    fn selection(&self, services: &Services) -> Result<ReplaySelection, Failure> {
+    /// The selection; an event is looked for in everything that may be kept, as far as that is known.
+    fn selection(&self, target: Target<'_>) -> Result<ReplaySelection, Failure> {
         let now = clock::now();
         if self.rate.get() > MAX_RATE {
             return Err(Failure::Usage(format!("--rate: {MAX_RATE} at most")));
         }
         let since = words::instant_of_flag("--since", self.since.as_deref(), now)?;
-        let oldest = now.minus(2 * services.settings.archive.keep);
+        let kept = target.here().map(|services| 2 * services.settings.archive.keep);
+        let oldest = kept.map_or(UnixMillis::new(0), |kept| now.minus(kept));
         let since = since.or_else(|| self.event.is_some().then_some(oldest)).ok_or_else(|| {
             Failure::Usage("give --since, the beginning of the window, or --event".to_owned())
         })?;
@@ -145,48 +146,41 @@ pub(super) async fn run(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     globals
-        .with_services(async |services| {
-            let archive = &services.archive;
-            match &arguments.command {
-                None => begin(services, &arguments.selected, output).await,
-                Some(Command::List(ListArguments { limit })) => {
-                    show::list(&archive.list(*limit).await.map_err(Failure::Archive)?, output)
-                }
-                Some(Command::Get(Named { id })) => {
-                    show::one(&archive.get(*id).await.map_err(Failure::Archive)?, output)
-                }
-                Some(Command::Stop(Named { id })) => {
-                    show::one(&archive.stop(*id).await.map_err(Failure::Archive)?, output)
-                }
-                Some(Command::Resume(Named { id })) => {
-                    show::one(&archive.resume(*id).await.map_err(Failure::Archive)?, output)
-                }
+        .with_target(Needs::Services, async |target| match &arguments.command {
+            None => begin(target, &arguments.selected, output).await,
+            Some(Command::List(ListArguments { limit })) => {
+                show::list(&target.replays(*limit).await?, output)
+            }
+            Some(Command::Get(Named { id })) => show::one(&target.replay(*id).await?, output),
+            Some(Command::Stop(Named { id })) => show::one(&target.stop_replay(*id).await?, output),
+            Some(Command::Resume(Named { id })) => {
+                show::one(&target.resume_replay(*id).await?, output)
             }
         })
         .await
 }
 
 async fn begin(
-    services: &Services,
+    target: Target<'_>,
     selected: &Selected,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let selection = selected.selection(services)?;
-    globals::remember_queues(services).await.map_err(Failure::Store)?;
-    let archive = &services.archive;
+    let selection = selected.selection(target)?;
+    if let Some(services) = target.here() {
+        globals::remember_queues(services).await.map_err(Failure::Store)?;
+    }
     if selected.dry_run || !output.json {
-        let preview = archive.preview(selection.clone()).await.map_err(Failure::Archive)?;
-        show::preview(&preview, output)?;
+        show::preview(&target.preview_replay(selection.clone()).await?, output)?;
     }
     if selected.dry_run {
         return Ok(Exit::Done);
     }
-    let replay = archive.begin(selection).await.map_err(Failure::Archive)?;
+    let replay = target.create_replay(selection).await?;
     if selected.detach {
         return show::one(&replay, output);
     }
     output.aside(format_args!("replay {}; `homing replay stop {0}` stops it", replay.id));
-    let replay = watch(archive, replay, output).await?;
+    let replay = watch(target, replay, output).await?;
     show::one(&replay, output)?;
     // A note at the end says what is missing.
     let is_whole = replay.state != ReplayState::Failed && replay.progress.note.is_none();
@@ -195,7 +189,7 @@ async fn begin(
 
 /// Shows how far a replay is until it is over, or a signal ends the watching.
 async fn watch(
-    archive: &Archive,
+    target: Target<'_>,
     replay: Replay,
     output: &mut Output<'_>,
 ) -> Result<Replay, Failure> {
@@ -206,7 +200,7 @@ async fn watch(
         while !replay.state.is_over() && !stop.is_cancelled() {
             // The pause between two looks.
             stop.run_until_cancelled(sleep(LOOK_INTERVAL)).await;
-            replay = archive.get(replay.id).await.map_err(Failure::Archive)?;
+            replay = target.replay(replay.id).await?;
             let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
             let (read, events) = (replay.progress.read, replay.progress.events.unwrap_or(0));
             let note = replay.progress.note.as_deref().unwrap_or_default();
@@ -218,6 +212,6 @@ async fn watch(
     progress.end();
     match watched {
         Some(replay) => replay,
-        None => archive.get(id).await.map_err(Failure::Archive),
+        None => target.replay(id).await,
     }
 }

@@ -2,11 +2,14 @@
 
 use homing_domain::replay::{Replay, ReplayProgress};
 
-use crate::cli::{
-    failure::{Exit, Failure},
-    output::Output,
-    table::Rows,
-    words,
+use crate::{
+    api::forms::Replays,
+    cli::{
+        failure::{Exit, Failure},
+        output::Output,
+        table::Rows,
+        words,
+    },
 };
 use homing_delivery::archive::Preview;
 
@@ -44,18 +47,18 @@ pub(super) fn preview(preview: &Preview, output: &mut Output<'_>) -> Result<(), 
 }
 
 /// The latest replays.
-pub(super) fn list(replays: &[Replay], output: &mut Output<'_>) -> Result<Exit, Failure> {
+pub(super) fn list(list: &Replays, output: &mut Output<'_>) -> Result<Exit, Failure> {
     if output.json {
-        output.document(&serde_json::json!({ "replays": replays }))?;
+        output.document(list)?;
         return Ok(Exit::Done);
     }
-    if replays.is_empty() {
+    if list.replays.is_empty() {
         output.aside("There was no replay yet.");
         return Ok(Exit::Done);
     }
     let header = ["ID", "STATE", "SINCE", "UNTIL", "READ", "SENT", "CREATED", "BY"];
     let mut rows = Rows::new(output, &header);
-    for replay in replays {
+    for replay in &list.replays {
         let selection = &replay.selection;
         rows.add([
             replay.id.to_string(),

@@ -1,29 +1,30 @@
 //! `homing source list` and `get`
 
-use serde_json::json;
-
-use crate::cli::{
-    failure::{Exit, Failure},
-    output::Output,
-    table::{Rows, Tone},
-    words,
+use crate::{
+    api::forms::Sources,
+    cli::{
+        failure::{Exit, Failure},
+        output::Output,
+        table::{Rows, Tone},
+        words,
+    },
 };
 use homing_domain::clock;
 use homing_livestream::{SlotView, View};
 
 const HEADER: [&str; 6] = ["NAME", "CONNECTED", "TOPIC", "SINCE", "REASON", "STATE"];
 
-pub(super) fn list(views: &[View], output: &mut Output<'_>) -> Result<Exit, Failure> {
+pub(super) fn list(all: &Sources, output: &mut Output<'_>) -> Result<Exit, Failure> {
     if output.json {
-        output.document(&json!({ "sources": views }))?;
+        output.document(all)?;
         return Ok(Exit::Done);
     }
-    if views.is_empty() {
+    if all.sources.is_empty() {
         output.aside("No source is configured; each is a section [source.livestream.NAME].");
         return Ok(Exit::Done);
     }
     let mut rows = Rows::new(output, &HEADER);
-    for view in views {
+    for view in &all.sources {
         let tone = if view.state == "stopped" { Tone::Bad } else { Tone::Good };
         let row = [
             view.name.clone(),

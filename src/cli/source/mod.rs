@@ -6,12 +6,12 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::{
     failure::{Exit, Failure},
-    globals::{self, Globals},
+    globals::Globals,
     output::Output,
+    target::{Needs, Target},
 };
-use crate::services::Services;
 use homing_domain::source::Reset;
-use homing_livestream::{SourceAdminError, View};
+use homing_livestream::View;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -74,30 +74,26 @@ pub(super) async fn run(
     command: Command,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    globals.with_services(async |services| act(services, command, output).await).await
+    let act = async |target: Target<'_>| act(target, command, output).await;
+    globals.with_target(Needs::Services, act).await
 }
 
 async fn act(
-    services: &Services,
+    target: Target<'_>,
     command: Command,
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
-    let source_admin = &services.source_admin;
     match command {
-        Command::List => get::list(&source_admin.list().await.map_err(Failure::Store)?, output),
-        Command::Get(Named { name }) => {
-            get::one(&source_admin.get(&name).await.map_err(Failure::Source)?, output)
-        }
+        Command::List => get::list(&target.sources().await?, output),
+        Command::Get(Named { name }) => get::one(&target.source(&name).await?, output),
         Command::Pause(Named { name }) => {
-            announced(services).await?;
-            report(source_admin.pause(&name).await, "paused", output)
+            report(&target.pause_source(&name).await?, "paused", output)
         }
         Command::Resume(Named { name }) => {
-            announced(services).await?;
-            report(source_admin.resume(&name).await, "resumed", output)
+            report(&target.resume_source(&name).await?, "resumed", output)
         }
         Command::Reset(ResetArguments { name, to }) => {
-            let view = source_admin.reset(&name, to).await.map_err(Failure::Source)?;
+            let view = target.reset_source(&name, to).await?;
             if output.json {
                 output.document(&view)?;
                 return Ok(Exit::Done);
@@ -112,19 +108,9 @@ async fn act(
     }
 }
 
-/// Remembers the queues that announcing the change may create.
-async fn announced(services: &Services) -> Result<(), Failure> {
-    globals::remember_queues(services).await.map_err(Failure::Store)
-}
-
-fn report(
-    set: Result<View, SourceAdminError>,
-    done: &str,
-    output: &mut Output<'_>,
-) -> Result<Exit, Failure> {
-    let view = set.map_err(Failure::Source)?;
+fn report(view: &View, done: &str, output: &mut Output<'_>) -> Result<Exit, Failure> {
     if output.json {
-        output.document(&view)?;
+        output.document(view)?;
     } else {
         output.line(format_args!("{done} {}", view.name))?;
     }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::stated::{STATED, stated};
 use crate::{
     cli::{
         failure::{Exit, Failure},
@@ -36,6 +37,8 @@ pub(super) async fn run(
     let views = target.all_subscriptions().await?;
     let entries: Vec<_> = views.iter().map(|view| entry(view, !arguments.without_ids)).collect();
     if output.json {
+        let entries = entries.into_iter().map(|entry| entry.into_iter().collect());
+        let entries: Vec<Map<_, _>> = entries.collect();
         output.document(&json!({ "subscriptions": entries }))?;
     } else {
         output.text(&yaml(&entries))?;
@@ -58,30 +61,26 @@ fn has_secrets(view: &View) -> bool {
         || !view.headers.is_empty()
 }
 
+/// A subscription of a file: names and values, in the order of the file.
+type Entry = Vec<(String, Value)>;
+
 /// The fields of a subscription that a file states, without those that have their default.
-pub(super) fn entry(view: &View, with_id: bool) -> Map<String, Value> {
-    let fields = [
-        ("id", with_id.then(|| json!(view.id))),
-        ("description", view.description.as_ref().map(|text| json!(text))),
-        ("url", Some(json!(view.url))),
-        ("topics", Some(json!(view.topics))),
-        ("filters", (!view.filters.is_empty()).then(|| json!(view.filters))),
-        ("filter_connector", (view.filters.len() > 1).then(|| json!(view.filter_connector))),
-        ("schedule", view.schedule.as_ref().map(|name| json!(name))),
-        ("rate_limit", view.rate_limit.map(|number| json!(number))),
-        ("deadline", view.deadline.as_ref().map(|text| json!(text))),
-        ("max_concurrency", view.max_concurrency.map(|number| json!(number))),
-        ("format", view.format.map(|format| json!(format))),
-        ("verification", view.verification.as_ref().map(|it| json!(it.method))),
-        ("owner", view.owner.as_ref().map(|text| json!(text))),
-        ("labels", (!view.labels.is_empty()).then(|| json!(view.labels))),
-        ("template", view.template.as_ref().map(|template| json!(template))),
-        ("workfront", view.workfront.as_ref().map(|form| json!(form))),
-        ("signature_scheme", signs_by_key_pair(view).then(|| json!("v1a"))),
-        // Absent, one would be generated.
-        ("secrets", view.secrets.is_empty().then(|| json!([]))),
-    ];
-    fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+fn entry(view: &View, with_id: bool) -> Entry {
+    let mut stated = stated(view);
+    let mut entry = Entry::new();
+    entry.extend(with_id.then(|| ("id".to_owned(), json!(view.id))));
+    entry.extend(STATED.iter().filter_map(|name| stated.remove_entry(*name)));
+    entry.extend(signs_by_key_pair(view).then(|| ("signature_scheme".to_owned(), json!("v1a"))));
+    // Absent, one would be generated.
+    entry.extend(view.secrets.is_empty().then(|| ("secrets".to_owned(), json!([]))));
+    let is_default = |value: &Value| match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    };
+    entry.retain(|(name, value)| name == "secrets" || !is_default(value));
+    entry
 }
 
 /// True if its newest signing secret is a key pair.
@@ -89,38 +88,15 @@ fn signs_by_key_pair(view: &View) -> bool {
     view.secrets.first().is_some_and(|secret| secret.public_key.is_some())
 }
 
-/// The fields in the order in which a file has them.
-const ORDER: [&str; 18] = [
-    "id",
-    "description",
-    "owner",
-    "labels",
-    "url",
-    "topics",
-    "filters",
-    "filter_connector",
-    "schedule",
-    "rate_limit",
-    "deadline",
-    "max_concurrency",
-    "format",
-    "verification",
-    "template",
-    "workfront",
-    "signature_scheme",
-    "secrets",
-];
-
 /// A list of entries in YAML; each value is on one line, in the form that it has in JSON.
 ///
 /// Source: YAML 1.2.2, 1.3: JSON is a subset of it.
-fn yaml(entries: &[Map<String, Value>]) -> String {
+fn yaml(entries: &[Entry]) -> String {
     if entries.is_empty() {
         return "subscriptions: []\n".to_owned();
     }
     let lines = entries.iter().flat_map(|entry| {
-        let fields = ORDER.iter().filter_map(move |name| Some((*name, entry.get(*name)?)));
-        fields.enumerate().map(|(number, (name, value))| {
+        entry.iter().enumerate().map(|(number, (name, value))| {
             let indent = if number == 0 { "  - " } else { "    " };
             format!("{indent}{name}: {value}\n")
         })
@@ -143,8 +119,9 @@ mod tests {
             "filters": [{"fieldName": "a", "fieldValue": "on", "comparison": "eq"}],
             "rate_limit": 10,
         });
-        let Value::Object(entry) = entry else { unreachable!() };
-        let text = yaml(&[entry.clone(), entry.clone()]);
+        let Value::Object(fields) = &entry else { unreachable!() };
+        let fields: Entry = fields.clone().into_iter().collect();
+        let text = yaml(&[fields.clone(), fields]);
         let read: Value = serde_saphyr::from_str(&text).unwrap();
         assert_eq!(read, json!({ "subscriptions": [entry, entry] }), "{text}");
         let none: Value = serde_saphyr::from_str(&yaml(&[])).unwrap();

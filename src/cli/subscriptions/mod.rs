@@ -8,6 +8,7 @@ mod export;
 mod fields;
 mod get;
 mod rotate;
+mod stated;
 mod template;
 mod test;
 mod update;

@@ -6,7 +6,10 @@
 mod endpoints;
 mod parked;
 mod reading;
+mod replays;
+mod sources;
 mod subscriptions;
+mod tokens;
 
 use super::{failure::Failure, globals, remote::Remote};
 use crate::services::Services;

@@ -72,8 +72,8 @@ async fn page(
         .with("status", selection.status)
         .with("error", selection.error)
         .with("text", selection.text.as_ref().map(SearchText::as_str))
-        .at("parked_after_ms", selection.parked_after_ms)
-        .at("parked_before_ms", selection.parked_before_ms)
+        .at("parked_after", selection.parked_after_ms)
+        .at("parked_before", selection.parked_before_ms)
         .with("after", after)
         .with("limit", Some(limit))
         .flag("body", with_bodies);
@@ -98,8 +98,8 @@ pub(in crate::cli) fn selection_of(selection: &Selection, limit: Option<u32>) ->
         "status": selection.status,
         "error": selection.error,
         "text": selection.text.as_ref().map(SearchText::as_str),
-        "parked_after_ms": selection.parked_after_ms,
-        "parked_before_ms": selection.parked_before_ms,
+        "parked_after": selection.parked_after_ms.map(|at| at.to_string()),
+        "parked_before": selection.parked_before_ms.map(|at| at.to_string()),
         "limit": limit,
         "all": selection.is_everything(),
     })

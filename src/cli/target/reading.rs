@@ -1,4 +1,4 @@
-//! Reads: attempts, deliveries, errors, timelines, topics, history, audit, ledger.
+//! Reads: attempts, deliveries, events, errors, timelines, topics, history, audit, ledger.
 
 use super::Target;
 use crate::{
@@ -8,16 +8,14 @@ use crate::{
         remote::{Parameters, Remote},
     },
     history::{
-        DeliveriesView, ErrorsView, Explanation, HoursView, PageView, RecordView, TopicsView,
+        DeliveriesView, ErrorsView, EventsView, Explanation, HoursView, PageView, RecordView,
+        TopicsView,
     },
 };
 use homing_domain::{
     clock, history::Series, id::SubscriptionId, record::RecordId, time::UnixMillis, topic::Topic,
 };
 use homing_store::{AuditPage, DeliveryPage, ErrorFilter, RecordPage, TopicPage};
-
-/// Attempts of an event whose payloads are read over the API, the newest: as many as here.
-const MAX_PAYLOADS: usize = 20;
 
 impl Target<'_> {
     /// A page of the attempt log.
@@ -33,8 +31,8 @@ impl Target<'_> {
                     .with("url", filter.url.as_ref())
                     .with("outcome", filter.classes.map(|classes| classes.name()))
                     .with("status", filter.status)
-                    .at("since_ms", filter.since)
-                    .at("until_ms", filter.until)
+                    .at("since", filter.since)
+                    .at("until", filter.until)
                     .with("after", *after)
                     .with("limit", Some(limit));
                 api.get(&["v1", "attempts"], parameters).await
@@ -55,23 +53,17 @@ impl Target<'_> {
         self,
         page: &DeliveryPage,
     ) -> Result<DeliveriesView, Failure> {
-        let DeliveryPage { filter, after, limit } = page;
         match self {
             Self::Here(services) => services.history.deliveries(page).await.map_err(Failure::Store),
-            Self::There(api) => {
-                let parameters = Parameters::default()
-                    .with("event", filter.event.as_ref())
-                    .with("delivery", filter.delivery)
-                    .with("subscription", filter.subscription)
-                    .with("url", filter.url.as_ref())
-                    .with("topic", filter.topic.as_ref())
-                    .with("state", filter.states.map(|states| states.name()))
-                    .at("since_ms", filter.since)
-                    .at("until_ms", filter.until)
-                    .with("after", *after)
-                    .with("limit", Some(limit));
-                api.get(&["v1", "deliveries"], parameters).await
-            }
+            Self::There(api) => api.get(&["v1", "deliveries"], of_deliveries(page)).await,
+        }
+    }
+
+    /// A page of events.
+    pub(in crate::cli) async fn events(self, page: &DeliveryPage) -> Result<EventsView, Failure> {
+        match self {
+            Self::Here(services) => services.history.events(page).await.map_err(Failure::Store),
+            Self::There(api) => api.get(&["v1", "events"], of_deliveries(page)).await,
         }
     }
 
@@ -82,7 +74,7 @@ impl Target<'_> {
             Self::There(api) => {
                 let parameters = Parameters::default()
                     .with("url", filter.url.as_ref())
-                    .at("since_ms", filter.since)
+                    .at("since", filter.since)
                     .with("limit", Some(filter.limit));
                 api.get(&["v1", "errors"], parameters).await
             }
@@ -107,12 +99,9 @@ impl Target<'_> {
                 Ok(explanation)
             }
             Self::There(api) => {
-                let parameters = Parameters::default().with("topic", topic);
-                let mut explanation = api.get(&["v1", "events", event], parameters).await?;
-                if with_payloads {
-                    add_payloads(api, &mut explanation).await?;
-                }
-                Ok(explanation)
+                let parameters =
+                    Parameters::default().with("topic", topic).flag("payloads", with_payloads);
+                api.get(&["v1", "events", event], parameters).await
             }
         }
     }
@@ -154,8 +143,8 @@ impl Target<'_> {
                 let parameters = Parameters::default()
                     .with("url", url)
                     .with("topic", topic)
-                    .at("since_ms", Some(since))
-                    .at("until_ms", Some(until));
+                    .at("since", Some(since))
+                    .at("until", Some(until));
                 api.get(&["v1", "history"], parameters).await
             }
         }
@@ -174,8 +163,8 @@ impl Target<'_> {
                     .with("object", filter.object.as_ref())
                     .with("actor", filter.actor.as_ref())
                     .with("action", filter.action)
-                    .at("since_ms", filter.since)
-                    .at("until_ms", filter.until)
+                    .at("since", filter.since)
+                    .at("until", filter.until)
                     .with("after", *after)
                     .with("limit", Some(limit));
                 api.get(&["v1", "audit"], parameters).await
@@ -199,11 +188,27 @@ impl Target<'_> {
             }
             Self::There(api) => {
                 let parameters =
-                    Parameters::default().at("since_ms", Some(since)).at("until_ms", Some(until));
+                    Parameters::default().at("since", Some(since)).at("until", Some(until));
                 api.get(&["v1", "ledger", &subscription.to_string()], parameters).await
             }
         }
     }
+}
+
+/// The parameters that choose deliveries, or events by these.
+fn of_deliveries(page: &DeliveryPage) -> Parameters {
+    let DeliveryPage { filter, after, limit } = page;
+    Parameters::default()
+        .with("event", filter.event.as_ref())
+        .with("delivery", filter.delivery)
+        .with("subscription", filter.subscription)
+        .with("url", filter.url.as_ref())
+        .with("topic", filter.topic.as_ref())
+        .with("state", filter.states.map(|states| states.name()))
+        .at("since", filter.since)
+        .at("until", filter.until)
+        .with("after", *after)
+        .with("limit", Some(limit))
 }
 
 async fn attempt(api: &Remote, id: RecordId) -> Result<Option<RecordView>, Failure> {
@@ -212,18 +217,4 @@ async fn attempt(api: &Remote, id: RecordId) -> Result<Option<RecordView>, Failu
         Err(Failure::Remote(error)) if error.is_not_found() => Ok(None),
         read => read.map(Some),
     }
-}
-
-/// Adds the payloads of the newest attempts, as far as they were kept.
-async fn add_payloads(api: &Remote, explanation: &mut Explanation) -> Result<(), Failure> {
-    let timelines = explanation.deliveries.iter_mut();
-    let mut attempts: Vec<_> = timelines.flat_map(|timeline| &mut timeline.attempts).collect();
-    attempts.sort_by_key(|attempt| std::cmp::Reverse(attempt.id));
-    let made = attempts.into_iter().filter(|attempt| attempt.attempt.is_some());
-    for shown in made.take(MAX_PAYLOADS) {
-        if let Some(read) = attempt(api, shown.id).await? {
-            *shown = read;
-        }
-    }
-    Ok(())
 }

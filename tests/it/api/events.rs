@@ -1,4 +1,5 @@
-//! An event that is answered with 202 is in the queue, byte for byte.
+//! An event that is answered with 202 is in the queue, byte for byte; events are listed with the states
+//! of their deliveries.
 
 use homing_broker::message::header;
 use lapin::{message::BasicGetMessage, options::BasicGetOptions, types::ShortString};
@@ -6,6 +7,11 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{Answer, Running, start, start_with};
+use crate::support::{
+    broker::Raw,
+    eventually, holds,
+    receiver::{Receiver, Reply},
+};
 
 /// The next message of the primary queue.
 pub(super) async fn next(running: &Running) -> BasicGetMessage {
@@ -179,4 +185,50 @@ async fn idempotency_keys_are_of_one_token() {
     assert!(first.0 != other.0 && !other.1, "{first:?} {other:?}");
     assert_eq!(publish(tokens[0]).await, (first.0, true));
     assert_eq!(publish(tokens[1]).await, (other.0, true));
+}
+
+/// Goal: an event is on one page, be its deliveries on several, and none of them is left out.
+#[tokio::test]
+async fn each_event_is_listed_once_with_the_states_of_all_its_deliveries() {
+    let api = start().await;
+    let receiver = Receiver::answering(|request| match request.path.as_str() {
+        "/fails" => Reply::status(503),
+        _ => Reply::status(200),
+    })
+    .await;
+    let (well, fails) = (receiver.url("/well"), receiver.url("/fails"));
+    api.installation.subscribe(json!({"url": well, "topics": ["order.*"]})).await;
+    api.installation.subscribe(json!({"url": fails, "topics": ["order.paid"]})).await;
+    let worker = api.installation.start();
+    for (topic, id) in [("order.paid", "e1"), ("order.cancelled", "e2"), ("order.paid", "e3")] {
+        api.installation.publisher.publish(Raw::new(topic, id, "{}")).await;
+    }
+    let list = async |query: &str| api.get(&format!("/v1/events?{query}")).await.expect(200).body;
+    let both = json!({"delivered": 1, "parked": 1});
+    eventually(async || {
+        let events = list("state=parked").await["events"].clone();
+        let ended = events.as_array().filter(|events| events.len() == 2);
+        holds(ended.is_some_and(|ended| ended.iter().all(|it| it["states"] == both)), events)
+    })
+    .await;
+    worker.stop().await;
+
+    let (mut found, mut after) = (Vec::new(), String::new());
+    loop {
+        let page = list(&format!("limit=1{after}")).await;
+        found.extend(page["events"].as_array().expect("a list").iter().cloned());
+        let Some(next) = page["next"].as_str() else { break };
+        after = format!("&after={next}");
+    }
+    let mut ids: Vec<_> = found.iter().filter_map(|event| event["event"].as_str()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["e1", "e2", "e3"]);
+    for event in &found {
+        let expected = if event["event"] == "e2" { json!({"delivered": 1}) } else { both.clone() };
+        assert_eq!(event["states"], expected, "{event}");
+    }
+    let of = |events: &serde_json::Value| events["events"].as_array().map(Vec::len);
+    assert_eq!(of(&list("topic=order.cancelled").await), Some(1));
+    assert_eq!(of(&list(&format!("url={fails}&state=delivered")).await), Some(0));
+    assert_eq!(of(&list("state=pending").await), Some(0));
 }

@@ -1,5 +1,7 @@
 //! Replays of the archive are previewed, created, watched, stopped and resumed.
 
+use std::time::Duration;
+
 use homing_domain::clock;
 use serde_json::{Value, json};
 
@@ -14,14 +16,15 @@ use crate::support::{
 async fn a_replay_is_previewed_created_stopped_and_resumed() {
     let api = start_with("archive.enabled = true\n").await;
     let receiver = Receiver::accepting().await;
-    let since = clock::now().get() - 10_000;
+    let since = clock::now().minus(Duration::from_secs(10)).to_string();
     for id in ["a", "b", "c"] {
         api.installation.publisher.publish(Raw::new("order.paid", id, "{}")).await;
     }
     let url = receiver.url("/");
     let draft = json!({"url": url, "topics": ["order.*"]});
     api.installation.subscribe(draft).await;
-    let wanted = json!({"since_ms": since, "until_ms": clock::now(), "url": url, "rate": 100});
+    let until = clock::now().to_string();
+    let wanted = json!({"since": since, "until": until, "url": url, "rate": 100});
 
     let preview = api.post("/v1/replays/preview", &wanted).await.expect(200).body;
     assert_eq!((&preview["selected"], &preview["complete"]), (&json!(3), &json!(true)));
@@ -62,11 +65,11 @@ async fn a_wrong_replay_is_refused_with_its_field() {
     let api = start_with("archive.enabled = true\n").await;
     let now = clock::now().get();
     for (field, wrong) in [
-        ("until_ms", json!({"since_ms": 0, "until_ms": now + 60_000})),
-        ("until_ms", json!({"since_ms": now, "until_ms": now - 60_000})),
+        ("until", json!({"since_ms": 0, "until_ms": now + 60_000})),
+        ("until", json!({"since_ms": now, "until_ms": now - 60_000})),
         ("unfiltered", json!({"since_ms": 0, "until_ms": now, "unfiltered": true})),
         ("rate", json!({"since_ms": 0, "until_ms": now, "rate": 10_001})),
-        ("since_ms", json!({"until_ms": now})),
+        ("since", json!({"until_ms": now})),
         ("topics", json!({"since_ms": 0, "until_ms": now, "topics": []})),
         ("event", json!({"since_ms": 0, "until_ms": now, "event": ""})),
     ] {

@@ -63,7 +63,7 @@ const COMMANDS: [Known; 42] = [
 ];
 
 /// Further ones that change nothing.
-const HARMLESS: [&str; 16] = [
+const HARMLESS: [&str; 17] = [
     "open",
     "subscriptions export",
     "deliveries",
@@ -71,6 +71,7 @@ const HARMLESS: [&str; 16] = [
     "replay get",
     "keys list",
     "errors",
+    "events",
     "ledger get",
     "ledger compare",
     "history",

@@ -49,12 +49,18 @@ fn api(url: &str) -> Vec<Known> {
         known("POST /v1/endpoints/enable", json!({"url": url}), "endpoint enabled"),
         elsewhere("POST /v1/parked/replay"),
         elsewhere("POST /v1/parked/drop"),
+        known("POST /v1/tokens", json!({"name": "cd", "scope": "read"}), "token created"),
+        known("DELETE /v1/tokens/{name}", Value::Null, "token deleted"),
         known("POST /v1/sources/{name}/pause", json!({}), "source paused"),
         known("POST /v1/sources/{name}/resume", json!({}), "source resumed"),
         known("POST /v1/sources/{name}/reset", json!({"to": "largest"}), "source reset"),
         known("DELETE /v1/subscriptions/{id}", Value::Null, "subscription deleted"),
         harmless("POST /v1/replays/preview"),
-        known("POST /v1/replays", json!({"since_ms": 0, "until_ms": 1_000}), "replay created"),
+        known(
+            "POST /v1/replays",
+            json!({"since": "2026-01-01T00:00:00Z", "until": "2026-01-01T00:00:01Z"}),
+            "replay created",
+        ),
         known("POST /v1/replays/{id}/stop", Value::Null, "replay stopped"),
         known("POST /v1/replays/{id}/resume", Value::Null, "replay resumed"),
         known(
@@ -94,7 +100,7 @@ async fn every_request_that_changes_something_is_on_record() {
             open_circuits(&server.site).await;
         }
         let (method, path) = operation.split_once(' ').expect("a method and a path");
-        let path = path.replace("{id}", &id).replace("{name}", "main");
+        let path = path.replace("{id}", &id).replace("{name}", name_in(operation));
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         let request = server.client.request(method, format!("{}{path}", server.base));
         let request = request.bearer_auth(&server.token).header("x-request-id", operation);
@@ -121,6 +127,11 @@ async fn every_request_that_changes_something_is_on_record() {
         let via = if path.starts_with(WORKFRONT) { "workfront" } else { "api" };
         assert_eq!(record["via"], via, "{operation}: {record}");
     }
+}
+
+/// The value of `{name}` in the address of an operation.
+fn name_in(operation: &str) -> &'static str {
+    if operation.contains("/tokens/") { "cd" } else { "main" }
 }
 
 /// Every operation that may change something is in the list, and nothing else.

@@ -75,6 +75,7 @@ async fn nothing_that_others_wrote_is_obeyed_by_a_terminal() {
         &["parked", "replay", "--event", &event, "--dry-run"],
         &["attempts"],
         &["deliveries", "--attempts"],
+        &["events"],
         &["attempts", "--event", &event],
         &["explain", &event],
         &["subscriptions", "list"],

@@ -6,6 +6,7 @@ mod bench;
 mod endpoints;
 mod hostile;
 mod listen;
+mod naming;
 mod parked;
 mod publish;
 mod remote;

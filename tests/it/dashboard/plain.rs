@@ -24,7 +24,7 @@ async fn without_javascript_every_page_shows_its_content() {
         ("/tokens", "every request from this machine"),
         ("/alerting", "None is alerted"),
         ("/search?q=order", "order-2"),
-        ("/docs", "Idempotency-Key"),
+        ("/docs", "Publish an event"),
     ] {
         browser.go(path).await;
         browser.see("main", text).await;

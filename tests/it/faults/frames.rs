@@ -59,7 +59,7 @@ async fn copies_fit_into_the_frames_that_were_agreed_upon() {
         })
         .await;
         worker.terminate();
-        let ids = entries.iter().filter_map(|entry| entry["event_id"].as_str());
+        let ids = entries.iter().filter_map(|entry| entry["event"].as_str());
         let ids: BTreeSet<_> = ids.map(str::to_owned).collect();
         assert_eq!(ids, (0..EVENTS).map(|number| format!("event-{number}")).collect());
         assert_eq!(entries.len(), EVENTS, "each once");

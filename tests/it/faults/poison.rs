@@ -80,7 +80,7 @@ async fn a_message_that_kills_its_worker_is_parked() {
     let parked = site.run(&["--json", "parked", "list"]);
     let parked: serde_json::Value = serde_json::from_str(&parked).expect("JSON");
     let entries = parked["entries"].as_array().expect("a list");
-    let reported: Vec<_> = entries.iter().map(|it| (&it["event_id"], &it["reason"])).collect();
+    let reported: Vec<_> = entries.iter().map(|it| (&it["event"], &it["reason"])).collect();
     assert_eq!(reported, [(&json!("poison"), &json!("rejected_by_broker"))]);
     let mut delivered: Vec<_> = receiver.requests().iter().map(Recorded::id).collect();
     delivered.sort_unstable();

@@ -1,4 +1,5 @@
-//! Checks answers against the API's own description.
+//! Checks answers against the API's own description; and what else is written in the same form: the
+//! examples in it, and the documents of commands.
 
 use std::sync::OnceLock;
 
@@ -20,7 +21,7 @@ pub(crate) async fn learn(base_url: &str, client: &reqwest::Client) {
 /// Panics unless the description has this answer: its address, method, status, media type, and, for
 /// JSON, every member of the body.
 pub(crate) fn check(method: &str, path: &str, status: u16, media_type: &str, body: &Value) {
-    let document = DOCUMENT.get().expect("it was learnt");
+    let document = document();
     let place = format!("{method} {path} {status}");
     if status == 405 || (status == 404 && operation(document, method, path).is_none()) {
         return;
@@ -36,10 +37,44 @@ pub(crate) fn check(method: &str, path: &str, status: u16, media_type: &str, bod
     let content = content.get(essence).unwrap_or_else(|| panic!("{place}: {media_type}"));
     let schema = content.get("schema").unwrap_or(&Value::Null);
     if essence.ends_with("json")
-        && let Err(why) = fits(document, schema, body, status >= 400)
+        && let Err(why) = fits(document, schema, body, Rules { open: status >= 400, whole: true })
     {
         panic!("{place}: {why}\n{body}");
     }
+}
+
+/// The description that was learnt.
+pub(crate) fn document() -> &'static Value {
+    DOCUMENT.get().expect("it was learnt")
+}
+
+/// Panics unless `value` is what `schema` describes.
+pub(crate) fn check_value(place: &str, schema: &Value, value: &Value) {
+    if let Err(why) = fits(document(), schema, value, Rules { open: false, whole: true }) {
+        panic!("{place}: {why}\n{value}");
+    }
+}
+
+/// Panics unless every member of `value` has the name and the type of one in the answer to this
+/// operation.
+pub(crate) fn check_names(operation: &str, value: &Value) {
+    let (method, path) = operation.split_once(' ').expect("a method and an address");
+    let found = self::operation(document(), method, path).expect("it is described");
+    let answers = found["responses"].as_object().expect("answers");
+    let good = answers.iter().find(|(status, _)| status.starts_with('2')).expect("an answer").1;
+    let schema = &good["content"]["application/json"]["schema"];
+    if let Err(why) = fits(document(), schema, value, Rules { open: false, whole: false }) {
+        panic!("{operation}: {why}\n{value}");
+    }
+}
+
+/// The way in which objects are compared with their descriptions.
+#[derive(Clone, Copy)]
+struct Rules {
+    /// There may be members that are not described.
+    open: bool,
+    /// All members have to be there that are described as required.
+    whole: bool,
 }
 
 /// The description of what is at `path`; a literal address goes before one with a name in it.
@@ -62,15 +97,14 @@ fn operation<'a>(document: &'a Value, method: &str, path: &str) -> Option<&'a Va
     literal.or_else(named)?.get(method.to_lowercase())
 }
 
-/// Checks `value` against `schema`; of objects, whether all members are described, unless it is
-/// `open`.
-fn fits(document: &Value, schema: &Value, value: &Value, open: bool) -> Result<(), String> {
+/// Checks `value` against `schema`, objects by the `rules`.
+fn fits(document: &Value, schema: &Value, value: &Value, rules: Rules) -> Result<(), String> {
     if let Some(to) = schema.get("$ref").and_then(Value::as_str) {
         let found = document.pointer(to.trim_start_matches('#'));
-        return fits(document, found.ok_or(format!("{to} leads nowhere"))?, value, open);
+        return fits(document, found.ok_or(format!("{to} leads nowhere"))?, value, rules);
     }
     if let Some(choices) = schema.get("oneOf").and_then(Value::as_array) {
-        let tried: Vec<_> = choices.iter().map(|one| fits(document, one, value, open)).collect();
+        let tried: Vec<_> = choices.iter().map(|one| fits(document, one, value, rules)).collect();
         let fitting = tried.iter().any(Result::is_ok);
         return fitting.then_some(()).ok_or_else(|| format!("none of {tried:?}"));
     }
@@ -83,20 +117,28 @@ fn fits(document: &Value, schema: &Value, value: &Value, open: bool) -> Result<(
     if !names.is_empty() && !names.iter().any(|name| is_a(name, value)) {
         return Err(format!("{value} is none of {names:?}"));
     }
+    is_instant_if_described(schema, value)?;
     match value {
         Value::Array(items) => {
             let of = schema.get("items").unwrap_or(&Value::Null);
-            items.iter().try_for_each(|item| fits(document, of, item, open))
+            items.iter().try_for_each(|item| fits(document, of, item, rules))
         }
         Value::Object(members) => {
             let mut fields = Vec::new();
             let described = collect(document, schema, &mut fields);
+            let mut required = Vec::new();
+            collect_required(document, schema, &mut required);
+            if rules.whole
+                && let Some(missing) = required.iter().find(|name| !members.contains_key(**name))
+            {
+                return Err(format!("`{missing}` is missing"));
+            }
             for (name, member) in members {
                 let field = fields.iter().find(|(field, _)| field == name);
                 match field {
-                    Some((_, field)) => fits(document, field, member, open)
+                    Some((_, field)) => fits(document, field, member, rules)
                         .map_err(|why| format!("`{name}`: {why}"))?,
-                    None if open || !described => {}
+                    None if rules.open || !described => {}
                     None => return Err(format!("`{name}` is not described")),
                 }
             }
@@ -104,6 +146,37 @@ fn fits(document: &Value, schema: &Value, value: &Value, open: bool) -> Result<(
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
     }
+}
+
+/// Instants are texts in ISO 8601, and described as such.
+fn is_instant_if_described(schema: &Value, value: &Value) -> Result<(), String> {
+    if types(schema).is_empty() {
+        return Ok(());
+    }
+    let is_described = schema.get("format").and_then(Value::as_str) == Some("date-time");
+    let is_instant = |text: &str| text.len() >= 20 && text.parse::<jiff::Timestamp>().is_ok();
+    match value {
+        Value::String(text) if is_instant(text) != is_described => {
+            Err(format!("{text:?} is no instant, or not described as one"))
+        }
+        Value::Number(number) if number.as_i64().is_some_and(|n| n > 1_000_000_000_000) => {
+            Err(format!("{number} is an instant that is not in ISO 8601"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn collect_required<'a>(document: &'a Value, schema: &'a Value, into: &mut Vec<&'a str>) {
+    if let Some(to) = schema.get("$ref").and_then(Value::as_str)
+        && let Some(found) = document.pointer(to.trim_start_matches('#'))
+    {
+        collect_required(document, found, into);
+    }
+    for part in schema.get("allOf").and_then(Value::as_array).into_iter().flatten() {
+        collect_required(document, part, into);
+    }
+    let names = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+    into.extend(names.filter_map(Value::as_str));
 }
 
 /// The fields of an object, those that it is put together of included. Whether it has any, and no

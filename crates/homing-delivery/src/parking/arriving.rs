@@ -7,7 +7,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Parking;
 use homing_broker::error::BrokerError;
-use homing_domain::{text::Word, time::UnixMillis};
+use homing_domain::{
+    text::Word,
+    time::{UnixMillis, iso8601},
+};
 use homing_store::{ParkedLimit, ParkedTotals, StoreError};
 
 /// Interval at which a list looks if everything has arrived; each look asks the leader of the queue.
@@ -80,7 +83,9 @@ pub struct Arriving {
 pub struct Claimed {
     /// Their number, up to 1,000.
     pub deliveries: u32,
-    /// They can be acted on after this instant at the latest, Unix ms.
+    /// They can be acted on after this instant at the latest.
+    #[serde(rename = "until", alias = "until_ms", with = "iso8601")]
+    #[schema(value_type = String, format = DateTime)]
     pub until_ms: UnixMillis,
 }
 

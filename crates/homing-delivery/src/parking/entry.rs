@@ -9,7 +9,7 @@ use homing_broker::{DeadLettered, Message, Unreadable, fetched::Fetched};
 use homing_domain::{
     error_group::ErrorId,
     id::{DeliveryId, SubscriptionId},
-    time::UnixMillis,
+    time::{UnixMillis, iso8601},
     verdict::ParkReason,
 };
 use homing_store::{ParkedDelivery, ParkedId};
@@ -25,12 +25,15 @@ pub struct Entry {
     #[schema(value_type = String)]
     pub id: ParkedId,
     /// The event's id; empty where the publisher gave none that can be read.
+    #[serde(rename = "event", alias = "event_id")]
     pub event_id: String,
     /// The event's topic, if it has one.
     pub topic: Option<String>,
     /// The subscription that it is for; `None`: an event parked before its fan-out.
+    #[serde(rename = "subscription", alias = "subscription_id")]
     pub subscription_id: Option<SubscriptionId>,
     /// The value sent as `webhook-id`.
+    #[serde(rename = "delivery", alias = "delivery_id")]
     pub delivery_id: Option<DeliveryId>,
     /// The URL of the subscription when it was parked.
     pub url: Option<String>,
@@ -39,10 +42,21 @@ pub struct Entry {
     /// The HTTP status of the last attempt.
     pub status: Option<u16>,
     /// The time of parking.
+    #[serde(rename = "parked", alias = "parked_ms", with = "iso8601::option", default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub parked_ms: Option<UnixMillis>,
     /// The time when homing took the event.
+    #[serde(rename = "received", alias = "received_ms", with = "iso8601::option", default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub received_ms: Option<UnixMillis>,
     /// The time when the first attempt failed.
+    #[serde(
+        rename = "first_failure",
+        alias = "first_failure_ms",
+        with = "iso8601::option",
+        default
+    )]
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub first_failure_ms: Option<UnixMillis>,
     /// HTTP requests made.
     pub attempts: u32,

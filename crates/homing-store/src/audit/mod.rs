@@ -68,10 +68,10 @@ pub struct AuditFilter {
     #[serde(deserialize_with = "parsed")]
     pub action: Option<Action>,
     /// At or after this instant.
-    #[serde(rename = "since_ms", deserialize_with = "parsed")]
+    #[serde(alias = "since_ms", deserialize_with = "parsed")]
     pub since: Option<UnixMillis>,
     /// Before this instant.
-    #[serde(rename = "until_ms", deserialize_with = "parsed")]
+    #[serde(alias = "until_ms", deserialize_with = "parsed")]
     pub until: Option<UnixMillis>,
 }
 

@@ -56,11 +56,11 @@ pub struct Selection {
     /// URL, topic, last outcome or the description of its subscription, in whatever case.
     #[serde(deserialize_with = "parsed")]
     pub text: Option<SearchText>,
-    /// Parked at or after this instant, Unix ms.
-    #[serde(deserialize_with = "parsed")]
+    /// Parked at or after this instant.
+    #[serde(rename = "parked_after", alias = "parked_after_ms", deserialize_with = "parsed")]
     pub parked_after_ms: Option<UnixMillis>,
-    /// Parked before this instant, Unix ms.
-    #[serde(deserialize_with = "parsed")]
+    /// Parked before this instant.
+    #[serde(rename = "parked_before", alias = "parked_before_ms", deserialize_with = "parsed")]
     pub parked_before_ms: Option<UnixMillis>,
     /// Parked because a URL was slow, or its circuit open or frozen.
     #[serde(skip)]

@@ -30,8 +30,8 @@ The file:
       rate_limit: 10
 
 Shows the plan and asks, then creates, updates and, with --prune, deletes. A subscription is found by
-its id, or by url and description. The file states url, topics, filters, filter_connector, schedule,
-rate_limit, deadline, max_concurrency, format, verification, description, owner, labels, template and
+its id, or by url and description. The file states description, owner, labels, url, topics, filters,
+filter_connector, schedule, rate_limit, deadline, max_concurrency, format, verification, template and
 workfront in whole: what it leaves out gets its default. Secrets (auth_token, authentication,
 client_certificate, headers, secrets) and signature_scheme are taken where one is created;
 `homing subscriptions update` and `rotate-secret` change them. Exit code 1: not all was done.";
@@ -191,4 +191,16 @@ fn report(plan: &Plan, done: &Done, is_dry: bool, output: &mut Output<'_>) -> Re
     output.line(format_args!(
         "{created} created, {updated} updated, {deleted} deleted, {failed} failed"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::stated::STATED, EXAMPLES};
+
+    #[test]
+    fn the_help_names_every_field_that_a_file_states() {
+        for name in STATED {
+            assert!(EXAMPLES.contains(name), "{name}");
+        }
+    }
 }

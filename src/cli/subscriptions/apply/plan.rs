@@ -2,11 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::{
-    cli::{failure::Failure, subscriptions::fields, target::NewSubscription},
+    cli::{
+        failure::Failure,
+        subscriptions::{
+            fields,
+            stated::{STATED, stated},
+        },
+        target::NewSubscription,
+    },
     registry::View,
 };
 use homing_domain::{
@@ -14,25 +21,6 @@ use homing_domain::{
     subscription::{Draft, FieldError, Subscription},
     time::UnixMillis,
 };
-
-/// The fields that a file sets in whole: what it leaves out gets its default.
-const MANAGED: [&str; 15] = [
-    "url",
-    "topics",
-    "filters",
-    "filter_connector",
-    "schedule",
-    "rate_limit",
-    "deadline",
-    "max_concurrency",
-    "format",
-    "verification",
-    "description",
-    "owner",
-    "labels",
-    "template",
-    "workfront",
-];
 
 /// One subscription of a file.
 pub(super) struct Entry {
@@ -173,9 +161,9 @@ impl Entry {
 
     /// The change that makes `present` as this entry has it; `None`: it is so.
     fn change(&self, present: &View) -> Option<Change> {
-        let (before, after) = (managed(present), managed(&self.wanted));
-        let of = |values: &Value, name: &str| values.get(name).cloned().unwrap_or_default();
-        let difference: Vec<_> = MANAGED
+        let (before, after) = (stated(present), stated(&self.wanted));
+        let of = |values: &Map<_, _>, name: &str| values.get(name).cloned().unwrap_or_default();
+        let difference: Vec<_> = STATED
             .into_iter()
             .map(|name| (name, of(&before, name), of(&after, name)))
             .filter(|(_, before, after)| before != after)
@@ -185,28 +173,6 @@ impl Entry {
         let url = present.url.clone();
         (!fields.is_empty()).then_some(Change { id: present.id, url, fields, difference })
     }
-}
-
-fn managed(view: &View) -> Value {
-    // One filter needs no connector.
-    let connector = (view.filters.len() > 1).then_some(view.filter_connector);
-    json!({
-        "url": view.url,
-        "topics": view.topics,
-        "filters": view.filters,
-        "filter_connector": connector,
-        "schedule": view.schedule,
-        "rate_limit": view.rate_limit,
-        "deadline": view.deadline,
-        "max_concurrency": view.max_concurrency,
-        "format": view.format,
-        "verification": view.verification.as_ref().map(|verification| verification.method),
-        "description": view.description,
-        "owner": view.owner,
-        "labels": view.labels,
-        "template": view.template,
-        "workfront": view.workfront,
-    })
 }
 
 impl Plan {
@@ -251,6 +217,8 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const FILE: &str = "
