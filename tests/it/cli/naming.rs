@@ -8,7 +8,8 @@ use crate::support::{contract, eventually, holds, receiver::Receiver};
 /// With an archive and a source.
 fn home() -> Home {
     let home = Home::new();
-    let settings = std::fs::read_to_string(home.folder.path().join("homing.toml")).unwrap();
+    let settings =
+        std::fs::read_to_string(home.folder.path().join("homing.toml")).expect("it is there");
     let further = "[archive]\nenabled = true\n[source.livestream.main]\n\
                    url = \"https://stream.example.com/s\"\nclient_id = \"id\"\nclient_secret = \"x\"\n";
     home.write("homing.toml", format!("{settings}{further}").as_bytes());
@@ -25,7 +26,8 @@ async fn documents_of_commands_have_the_names_of_the_api() {
     let (_running, api) = home.serve(&["--role", "api", "--role", "worker"]).await;
     // Another test may have been first.
     let _installed = rustls::crypto::ring::default_provider().install_default();
-    contract::learn(&api, &reqwest::Client::new()).await;
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    contract::learn(&api, &client).await;
     let run = |arguments: &[&str]| home.run(&[arguments, &["--json"]].concat()).json();
 
     let url = receiver.url("/hook");

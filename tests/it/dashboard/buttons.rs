@@ -83,14 +83,18 @@ async fn a_subscription_is_made_changed_tried_out_and_removed() {
     browser.see("main", "a-client").await;
     browser.see("main", "at https://auth.example.com/token").await;
 
+    find_and_delete(&browser, &scene.receiver.url("/shop")).await;
+    browser.see("main", "4 subscriptions").await;
+}
+
+async fn find_and_delete(browser: &Browser, url: &str) {
     browser.go("/subscriptions").await;
-    browser.fill("#q", &scene.receiver.url("/shop")).await;
+    browser.fill("#q", url).await;
     browser.follow("#find").await;
     assert_eq!(browser.count("tbody tr").await, 1);
     browser.follow("tbody a").await;
     browser.click("#sure").await;
     browser.follow("#delete").await;
-    browser.see("main", "4 subscriptions").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

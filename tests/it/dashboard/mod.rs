@@ -46,12 +46,15 @@ const SETTINGS: &str = "archive.enabled = true\n\
 impl Scene {
     /// Held deliveries are parked at once.
     async fn set() -> Self {
-        Self::of(Box::pin(start_with(SETTINGS)).await).await
+        let running = Box::pin(start_with(SETTINGS)).await;
+        Box::pin(Self::of(running)).await
     }
 
     /// Held deliveries stay held.
     async fn holding() -> Self {
-        Self::of(serve(Box::pin(Installation::with(&[50], SETTINGS)).await).await).await
+        let installation = Box::pin(Installation::with(&[50], SETTINGS)).await;
+        let running = Box::pin(serve(installation)).await;
+        Box::pin(Self::of(running)).await
     }
 
     async fn of(running: Running) -> Self {
