@@ -44,6 +44,7 @@ fn help_is_an_answer() {
       attempts       List delivery attempts, newest first, or show what one sent and received
       audit          List changes and who made them, newest first
       errors         List failed attempts by what failed
+      events         List events with the states of their deliveries
       explain        Show the timeline of an event: attempts, reasons, what is next
       ledger         Prove that a receiver has what was delivered
       history        Show figures by the hour: of everything, of a URL, of a topic

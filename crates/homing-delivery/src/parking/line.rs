@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn json_on_one_line_is_exported_as_it_is_written() {
-        insta::assert_snapshot!(exported(r#"{"b" :1.50, "a":2}"#), @r#"{"topic":"order.paid","id":"o-7","content_type":"application/json","data":{"b" :1.50, "a":2},"parked":{"id":"00000000000000000000000000070000","event_id":"o-7","topic":"order.paid","subscription_id":null,"delivery_id":null,"url":null,"reason":"too_large","status":null,"parked_ms":1700000000000,"received_ms":null,"first_failure_ms":null,"attempts":0,"replays":0,"last_outcome":null,"error":null,"content_type":"application/json","body_bytes":18}}"#);
+        insta::assert_snapshot!(exported(r#"{"b" :1.50, "a":2}"#), @r#"{"topic":"order.paid","id":"o-7","content_type":"application/json","data":{"b" :1.50, "a":2},"parked":{"id":"00000000000000000000000000070000","event":"o-7","topic":"order.paid","subscription":null,"delivery":null,"url":null,"reason":"too_large","status":null,"parked":"2023-11-14T22:13:20.000Z","received":null,"first_failure":null,"attempts":0,"replays":0,"last_outcome":null,"error":null,"content_type":"application/json","body_bytes":18}}"#);
     }
 
     #[test]
