@@ -104,7 +104,7 @@ function replace(place, html) {
   for (const details of place.querySelectorAll("details")) {
     if (open.includes(nameOf(details))) details.open = true;
   }
-  if (focused) [...place.querySelectorAll("a, button, summary, time")].find((one) => nameOf(one) === focused)?.focus();
+  if (focused) [...place.querySelectorAll("a, button, summary, time, [tabindex]")].find((one) => nameOf(one) === focused)?.focus();
 }
 // An element that another part has again.
 const nameOf = (one) => one.id || one.dataset.name || one.getAttribute("href") || one.getAttribute("aria-label") || one.dateTime || "";

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::{
     SCRIPT, Scene,
-    browser::{Browser, Look},
+    browser::{ACCESSIBLE, Browser, Look},
 };
 use crate::{
     api::start_with,
@@ -31,8 +31,13 @@ async fn assert_nothing_ran(browser: &Browser, page: &str) {
     assert_eq!(browser.count(elements).await, 0, "{page}: an element from outside");
 }
 
-/// Panics unless the page shows the text, has one heading, and is no wider than the screen.
-async fn assert_shows(browser: &Browser, look: Look, (name, path, text): (&str, &str, &str)) {
+/// Panics unless the page shows the text, has one heading, and is no wider than the screen; returns
+/// what is hard to use by the rules of axe.
+async fn assert_shows(
+    browser: &Browser,
+    look: Look,
+    (name, path, text): (&str, &str, &str),
+) -> Vec<String> {
     browser.look(look).await;
     browser.go(path).await;
     browser.script(OPEN_ALL).await;
@@ -43,6 +48,11 @@ async fn assert_shows(browser: &Browser, look: Look, (name, path, text): (&str, 
     let fits = wide.as_u64().is_some_and(|wide| wide <= width.into());
     assert!(fits, "{name} at {width}: {wide}");
     browser.keep(&format!("{name}-{width}-{scheme}")).await;
+    if !ACCESSIBLE.contains(&look) {
+        return Vec::new();
+    }
+    let violations = browser.violations().await.into_iter();
+    violations.map(|rule| format!("{name}, {width}, {scheme}: {rule}")).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,9 +117,10 @@ async fn every_page_shows_what_it_should_and_runs_nothing_from_outside() {
         ("docs", "/docs".to_owned(), "Idempotency-Key"),
         ("problem", "/subscriptions/none".to_owned(), "no such subscription"),
     ];
+    let mut violations = Vec::new();
     for (name, path, text) in &pages {
         for look in LOOKS {
-            assert_shows(&browser, look, (name, path, text)).await;
+            violations.extend(assert_shows(&browser, look, (name, path, text)).await);
         }
         // The answer of an address that names nothing is in the console.
         if *name == "problem" {
@@ -117,6 +128,7 @@ async fn every_page_shows_what_it_should_and_runs_nothing_from_outside() {
         }
         assert_nothing_ran(&browser, name).await;
     }
+    assert_eq!(violations, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
