@@ -120,7 +120,8 @@ fn operations() -> BTreeMap<String, Operation> {
 impl Operation {
     /// The part of the description with the answer in JSON.
     fn answer(&self) -> Option<&Value> {
-        let answers = self.described["responses"].as_object().expect("answers");
+        let answers = self.described.get("responses").and_then(Value::as_object);
+        let answers = answers.expect("answers");
         let good = answers.iter().find(|(status, _)| status.starts_with('2'));
         good.expect("an answer").1.pointer("/content/application~1json")
     }
@@ -131,11 +132,14 @@ impl Operation {
 
     /// Name, place and example of each parameter that has one.
     fn parameters(&self) -> impl Iterator<Item = (&str, &str, &Value)> {
-        let parameters = self.described["parameters"].as_array().into_iter().flatten();
-        parameters.filter_map(|parameter| {
-            let example = parameter.get("example")?;
-            Some((parameter["name"].as_str()?, parameter["in"].as_str()?, example))
+        self.all_parameters().filter_map(|parameter| {
+            let text = |name: &str| parameter.get(name)?.as_str();
+            Some((text("name")?, text("in")?, parameter.get("example")?))
         })
+    }
+
+    fn all_parameters(&self) -> impl Iterator<Item = &Value> {
+        self.described.get("parameters").and_then(Value::as_array).into_iter().flatten()
     }
 }
 
@@ -149,8 +153,7 @@ fn check_examples(operations: &BTreeMap<String, Operation>) {
     known.sort_unstable();
     assert_eq!(listed, known, "say when the example of an operation can be sent");
     for (name, operation) in operations {
-        let parameters = operation.described["parameters"].as_array().into_iter().flatten();
-        for parameter in parameters {
+        for parameter in operation.all_parameters() {
             if let Some(example) = parameter.get("example") {
                 let place = format!("{name}: parameter {}", parameter["name"]);
                 contract::check_value(&place, &parameter["schema"], example);
@@ -189,7 +192,7 @@ impl Scene {
     /// Changes what the example of an operation needs otherwise.
     async fn prepare(&self, name: &str) {
         if name == "verify_subscription" {
-            let path = format!("/v1/subscriptions/{}", self.true_texts[SUBSCRIPTION]);
+            let path = self.known_here(&format!("/v1/subscriptions/{SUBSCRIPTION}"));
             self.api.patch(&path, &json!({"verification": "handshake"})).await.expect(200);
         }
     }
@@ -247,16 +250,16 @@ impl Scene {
 
     /// Waits until what passes the filter has failed and is parked, and all counts have been written.
     async fn wait_for_attempts(&mut self) {
-        let url = &self.true_texts[URL];
+        let url = self.known_here(URL);
         let attempt = eventually(async || {
             let parked = self.api.get("/v1/parked").await.expect(200).body;
-            holds(parked["entries"].as_array().map(Vec::len) == Some(2), parked)?;
+            holds(parked.pointer("/entries/1").is_some(), parked)?;
             let listed = self.api.get("/v1/attempts?outcome=failed").await.expect(200).body;
-            let id = listed["attempts"][0]["id"].as_str().map(str::to_owned);
+            let id = listed.pointer("/attempts/0/id").and_then(Value::as_str).map(str::to_owned);
             let hours = self.api.get(&format!("/v1/history?url={url}")).await.expect(200).body;
-            holds(hours["hours"][0].is_object(), hours)?;
+            holds(hours.pointer("/hours/0").is_some(), hours)?;
             let topics = self.api.get("/v1/topics").await.expect(200).body;
-            holds(topics["topics"][0].is_object(), topics)?;
+            holds(topics.pointer("/topics/0").is_some(), topics)?;
             id.ok_or(listed)
         })
         .await;

@@ -195,20 +195,6 @@ async fn changes_over_the_api_are_on_record_as_made_by_the_token() {
     let gone = run(&["subscriptions", "get", &id]);
     assert!(gone.code == 1 && gone.stderr.contains("there is no subscription"), "{}", gone.stderr);
 
-    let cd = run(&["tokens", "create", "cd", "--scope", "read", "--json"]).json();
-    assert_eq!((&cd["name"], &cd["scope"]), (&json!("cd"), &json!("read")), "{cd}");
-    let read_only = there.write("cd", cd["token"].as_str().unwrap());
-    let listed = there.run(&["subscriptions", "list", "--token-file", &read_only]);
-    assert_eq!(listed.code, 0, "it is accepted: {}", listed.stderr);
-    let refused = there.run(&["tokens", "list", "--token-file", &read_only]);
-    assert!(refused.stderr.contains("this needs scope `write`"), "{}", refused.stderr);
-    let taken = run(&["tokens", "create", "cd"]);
-    assert!(taken.code == 1 && taken.stderr.contains("there is a token `cd`"), "{taken:?}");
-    assert!(run(&["tokens", "list"]).done().contains("\ncd  "), "both are listed");
-    assert_eq!(run(&["tokens", "delete", "cd", "--yes"]).done(), "deleted cd\n");
-    let gone = run(&["tokens", "delete", "cd", "--yes"]);
-    assert!(gone.code == 1 && gone.stderr.contains("there is no token `cd`"), "{gone:?}");
-
     let records = run(&["audit", "--actor", "ci", "--json"]).json();
     let records = records["records"].as_array().unwrap();
     let made: Vec<_> =
@@ -216,6 +202,37 @@ async fn changes_over_the_api_are_on_record_as_made_by_the_token() {
     for action in ["created", "updated", "disabled", "enabled", "dropped", "deleted"] {
         assert!(made.contains(&(Some("api"), Some(action))), "{action}: {records:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_are_created_and_deleted_over_the_api() {
+    let home = Home::new();
+    let ci = home.run(&["tokens", "create", "ci", "--json"]).json();
+    let (_running, url) = home.serve(&[]).await;
+    let there = Elsewhere::new(&url);
+    let writing = there.write("ci", ci["token"].as_str().unwrap());
+    let run = |arguments: &[&str]| there.run(&[arguments, &["--token-file", &writing]].concat());
+
+    let cd = run(&["tokens", "create", "cd", "--scope", "read", "--json"]).json();
+    assert_eq!((&cd["name"], &cd["scope"]), (&json!("cd"), &json!("read")), "{cd}");
+    let read_only = there.write("cd", cd["token"].as_str().unwrap());
+    eventually(async || {
+        let listed = there.run(&["subscriptions", "list", "--token-file", &read_only]);
+        holds(listed.code == 0, listed.stderr)
+    })
+    .await;
+    let refused = there.run(&["tokens", "list", "--token-file", &read_only]);
+    assert!(refused.stderr.contains("this needs scope `write`"), "{}", refused.stderr);
+    let again = run(&["tokens", "create", "cd"]);
+    assert!(again.code == 1 && again.stderr.contains("there is a token `cd`"), "{again:?}");
+    assert!(run(&["tokens", "list"]).done().contains("\ncd  "), "both are listed");
+    assert_eq!(run(&["tokens", "delete", "cd", "--yes"]).done(), "deleted cd\n");
+    let gone = run(&["tokens", "delete", "cd", "--yes"]);
+    assert!(gone.code == 1 && gone.stderr.contains("there is no token `cd`"), "{gone:?}");
+    let records = run(&["audit", "--kind", "token", "--actor", "ci", "--json"]).json();
+    let records = records["records"].as_array().unwrap();
+    let made: Vec<_> = records.iter().filter_map(|it| it["action"].as_str()).collect();
+    assert_eq!(made, ["deleted", "created"], "{records:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
