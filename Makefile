@@ -66,7 +66,7 @@ lint: cargo ## check formatting, words, clippy, documentation, shell scripts
 	cargo fmt --check
 	.ci/prose
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	@set -x; for features in "" dashboard livestream postgres workfront; do \
+	@set -x; for features in "" "dashboard postgres" "livestream workfront"; do \
 		cargo clippy --no-default-features --features "$$features" --locked -- -D warnings; \
 	done
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked

@@ -8,6 +8,10 @@ use crate::registry::{Registry, RegistryError, VerificationView};
 use homing_delivery::endpoint::{Endpoints, RequestError};
 use homing_domain::{clock, id::SubscriptionId};
 
+/// The reason why a consent is not kept.
+const CHANGED: &str =
+    "it consented, but `url` or `verification` was changed meanwhile; verify it again";
+
 /// The end of a verification.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = VerificationResult)]
@@ -62,12 +66,17 @@ pub async fn verify(
     let asked = endpoints.ask_for_consent(&subscription, method, clock::now()).await;
     let asked = asked.map_err(VerificationError::Request)?;
     let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let url = subscription.spec.url.clone();
     let (after, problem) = match asked.consent {
-        Ok(consent) => (registry.verified(id, &consent).await?, None),
+        Ok(consent) => {
+            let after = registry.verified(id, &consent).await?;
+            let is_changed = after.spec.url != url || after.spec.is_unverified();
+            (after, is_changed.then(|| CHANGED.to_owned()))
+        }
         Err(problem) => (subscription, Some(problem)),
     };
     Ok(VerificationResponse {
-        url: after.spec.url.as_str().to_owned(),
+        url: url.as_str().to_owned(),
         verified: problem.is_none(),
         verification: VerificationView::of(&after.spec),
         outcome: asked.outcome.to_string(),

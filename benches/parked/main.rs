@@ -251,7 +251,7 @@ async fn pages(installation: &Installation, selection: &Selection) -> (f64, f64)
     let mut after = None;
     for _ in 0..PAGES {
         let begun = Instant::now();
-        let page = installation.parts.parking.page(selection, after, PAGE, Bodies::Omitted);
+        let page = installation.parts.parking.page(selection, after.into(), PAGE, Bodies::Omitted);
         after = page.await.expect("a page").next;
         took.push(millis(begun));
         if after.is_none() {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use homing_domain::settings::{SettingsError, address, list};
+use homing_domain::settings::{SettingsError, address, list, word::word};
 
 /// The address of the HTTP API, and its clients.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,6 +21,7 @@ pub struct ApiSettings {
     /// The name of the installation; empty: none.
     pub name: String,
     /// The colour of the dashboard.
+    #[serde(deserialize_with = "word")]
     pub colour: Colour,
     /// The `customerId` of the Workfront-compatible API.
     pub customer_id: String,

@@ -2,11 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use homing_domain::settings::word::word;
+
 /// The level and the format of the log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogSettings {
     /// Human-readable or JSON.
+    #[serde(deserialize_with = "word")]
     pub format: LogFormat,
     /// Levels by module, as `tracing_subscriber::EnvFilter` reads them.
     pub level: String,

@@ -24,16 +24,12 @@ use crate::{
 };
 use homing_domain::{
     report::Chain,
-    subscription::{Draft, FieldError, Receiver, Subscription},
-    topic::TopicPattern,
+    subscription::{Draft, FieldError, Receiver},
 };
-use homing_store::{Page as Part, StoreError};
+use homing_store::StoreError;
 
 /// Subscriptions to homing's own events that are shown.
 const MAX_SHOWN: usize = 50;
-/// Pages of subscriptions that are looked through for them.
-const MAX_PAGES: usize = 5;
-const PAGE: u32 = 200;
 
 /// Kinds of homing's own events: the field of the form, the topics, and what they say.
 const KINDS: [(&str, &str, &str); 3] = [
@@ -60,7 +56,7 @@ impl AlertingPage {
         let (found, has_more) = alerted(app).await?;
         Ok(Self {
             layout: Layout::new("Alerting", NavItem::Settings, visitor),
-            subscriptions: found.iter().map(View::from).collect(),
+            subscriptions: found,
             has_more,
             fields: Fields::default(),
             wrong: Wrong::default(),
@@ -75,22 +71,15 @@ impl AlertingPage {
     }
 }
 
-/// The subscriptions that name homing's own events, and true if there may be more.
-async fn alerted(app: &App) -> Result<(Vec<Subscription>, bool), StoreError> {
-    let (mut found, mut after) = (Vec::new(), None);
-    for _ in 0..MAX_PAGES {
-        let wanted = Part { after, limit: PAGE };
-        let listing = app.services.store.subscriptions_with("homing.", wanted).await?;
-        let named = |one: &Subscription| one.spec.topics.iter().any(TopicPattern::names_own);
-        found.extend(listing.subscriptions.into_iter().filter(named));
-        after = listing.next;
-        if after.is_none() || found.len() > MAX_SHOWN {
-            break;
-        }
-    }
-    let has_more = after.is_some() || found.len() > MAX_SHOWN;
-    found.truncate(MAX_SHOWN);
-    Ok((found, has_more))
+/// The subscriptions that name homing's own events, and true if there are more.
+async fn alerted(app: &App) -> Result<(Vec<View>, bool), StoreError> {
+    let subscriptions = &app.services.subscriptions;
+    // One that was just added is to be seen.
+    subscriptions.refresh().await?;
+    let most = MAX_SHOWN.saturating_add(1);
+    let found = subscriptions.latest().naming_own(most).unwrap_or_default();
+    let views = found.iter().take(MAX_SHOWN).map(|one| View::from(&**one));
+    Ok((views.collect(), found.len() > MAX_SHOWN))
 }
 
 /// The list and the form.

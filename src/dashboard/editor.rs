@@ -65,6 +65,8 @@ struct FormPage {
     suggested: Vec<String>,
     /// The subscription as it is now; absent: a new one.
     present: Option<View>,
+    /// Its last change when the form was opened; empty: a new one.
+    opened: String,
 }
 
 /// A button that changes the form, and saves nothing.
@@ -102,6 +104,7 @@ impl FormPage {
             trial: None,
             schedules: app.services.schedules.names().iter().map(ToString::to_string).collect(),
             suggested: seen.into_iter().map(|seen| seen.topic).collect(),
+            opened: present.as_ref().map(|view| view.updated.clone()).unwrap_or_default(),
             present,
         }
     }
@@ -109,7 +112,23 @@ impl FormPage {
     /// With what was sent.
     async fn sent(app: &App, visitor: Visitor, present: Option<View>, fields: Fields) -> Self {
         let new = Self::new(app, visitor, present, Texts::sent(&fields)).await;
-        Self { sent: fields, ..new }
+        Self { opened: fields.text("opened").to_owned(), sent: fields, ..new }
+    }
+
+    /// The form again if someone has changed the subscription since it was opened: saved at once, it
+    /// would take that back. A form of an earlier version does not say when that was.
+    fn overtaken(&mut self) -> Option<Response> {
+        let now = self.present.as_ref().map(|view| view.updated.clone()).unwrap_or_default();
+        if self.opened.is_empty() || self.opened == now {
+            return None;
+        }
+        self.opened = now;
+        self.said = Some(
+            "Someone has changed this subscription since you opened the form. Nothing was saved, and \
+             all that you entered is kept: look at the change on its page, then save again to \
+             replace it.",
+        );
+        Some((StatusCode::CONFLICT, page(&*self)).into_response())
     }
 
     fn basic(&self) -> Option<&BasicCredentials> {
@@ -301,9 +320,12 @@ pub(super) async fn update(
     let id = subscriptions::id(&id)?;
     let registry = &services.registry;
     let (view, _) = registry.as_far_as_readable(id).await?;
-    let form = FormPage::sent(&app, visitor, Some(view), fields.clone()).await;
+    let mut form = FormPage::sent(&app, visitor, Some(view), fields.clone()).await;
     if let Some(step) = Step::of(&fields) {
         return Ok(form.stepped(&app, step).await);
+    }
+    if let Some(again) = form.overtaken() {
+        return Ok(again);
     }
     let mut wrong = Wrong::default();
     let changes = draft::draft(&fields, false, &mut wrong);

@@ -281,13 +281,11 @@ pub(super) async fn pause(Acting(services): Acting, fields: Fields) -> Result<Re
 /// Takes a change back that was made some seconds before.
 pub(super) async fn undo(Acting(services): Acting, fields: Fields) -> Result<Response, ErrorPage> {
     let url = endpoint(&fields)?;
-    let undone = undo::intervention(&fields, &services.store.circuit_changes(&url).await?)?;
-    let before = services.circuits.get(&url).await?;
-    let after = services.circuits.set(&url, undone).await?;
-    if before.since == after.since {
+    let turned = services.circuits.turn(&url, undo::intervention(&fields)?).await?;
+    if turned.1.is_none() {
         return Err(undo::overtaken());
     }
-    Ok(Redirect::to(&undo::address(&url, "undone", (&before, &after))).into_response())
+    Ok(Redirect::to(&undo::address(&url, "undone", &turned)).into_response())
 }
 
 /// Sets the circuit; back to the endpoint's page, where the change can be undone for a while.
@@ -297,9 +295,9 @@ async fn set(
     intervention: Intervention,
     done: &str,
 ) -> Result<Response, ErrorPage> {
-    let before = services.circuits.get(url).await?;
-    let after = services.circuits.set(url, intervention).await?;
-    Ok(Redirect::to(&undo::address(url, done, (&before, &after))).into_response())
+    let turned = services.circuits.turn(url, intervention).await?;
+    let done = if undo::has_effect(intervention, &turned) { done } else { "unchanged" };
+    Ok(Redirect::to(&undo::address(url, done, &turned)).into_response())
 }
 
 /// Leads from the name of a held queue, which dashboards of metrics show, to its endpoint.

@@ -27,7 +27,8 @@ impl Fields {
         let pairs = form_urlencoded::parse(text);
         let kept = |name: &str, value: &str| {
             let value = if AS_WRITTEN.contains(&name) { value } else { value.trim() };
-            value.to_owned()
+            // As the store keeps NUL; PostgreSQL takes no text with it.
+            value.replace('\0', "\u{fffd}")
         };
         Self(pairs.map(|(name, value)| (name.to_string(), kept(&name, &value))).collect())
     }
@@ -127,9 +128,7 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ErrorPage> {
         if request.method().is_safe() {
-            // As the store keeps NUL; PostgreSQL takes no text with it.
-            let query = request.uri().query().unwrap_or_default().replace("%00", "%EF%BF%BD");
-            return Ok(Self::of(query.as_bytes()));
+            return Ok(Self::of(request.uri().query().unwrap_or_default().as_bytes()));
         }
         // `auth::bounded` has read it.
         let body = to_bytes(request.into_body(), usize::MAX).await;
@@ -141,11 +140,14 @@ impl<S: Send + Sync> FromRequest<S> for Fields {
 mod tests {
     use super::*;
 
-    /// Goal: an address with NUL, which anyone can write, is no error of the store.
+    /// Goal: an address or a form with NUL, which anyone can write, is no error of the store.
     #[tokio::test]
-    async fn nul_in_an_address_is_read_as_the_store_keeps_it() {
-        let request = Request::get("/search?q=a%00b").body(axum::body::Body::empty()).unwrap();
-        assert_eq!(Fields::from_request(request, &()).await.unwrap().text("q"), "a\u{fffd}b");
+    async fn nul_is_read_as_the_store_keeps_it() {
+        let address = Request::get("/search?q=a%00b").body(axum::body::Body::empty()).unwrap();
+        let form = Request::post("/endpoints/set").body(axum::body::Body::from("q=a%00b")).unwrap();
+        for request in [address, form] {
+            assert_eq!(Fields::from_request(request, &()).await.unwrap().text("q"), "a\u{fffd}b");
+        }
     }
 
     #[test]

@@ -34,20 +34,22 @@ impl Life {
         let all = now.since(begins).as_secs_f64().max(1.0);
         let x = |at: UnixMillis| at.since(begins).as_secs_f64() / all * WIDTH;
         let mut shapes = String::new();
-        let states: Vec<_> = changes.iter().filter(|change| change.state.is_some()).collect();
-        for (index, change) in states.iter().enumerate() {
-            let Some(state) = change.state else { continue };
-            let until = states.get(index.saturating_add(1)).map_or(now, |next| next.at);
+        let states = changes.iter().filter_map(|change| Some((change.at, change.state?)));
+        // Many probes push the opening before them out of the store; only an open circuit is probed.
+        let opened = first.state.is_none().then_some((first.at, StateName::Open));
+        let states: Vec<_> = opened.into_iter().chain(states).collect();
+        for (index, (at, state)) in states.iter().enumerate() {
+            let until = states.get(index.saturating_add(1)).map_or(now, |(next, _)| *next);
             if until < begins {
                 continue;
             }
-            let (from, to) = (x(change.at), x(until));
+            let (from, to) = (x(*at), x(until));
             let class = match state {
                 StateName::Closed => "fill-good",
                 StateName::Open => "fill-wait",
                 StateName::Frozen => "fill-bad",
             };
-            let (since, lasted) = (words::exact(change.at), words::coarse(until.since(change.at)));
+            let (since, lasted) = (words::exact(*at), words::coarse(until.since(*at)));
             let state = state.as_str();
             let _infallible = write!(
                 shapes,
@@ -96,6 +98,10 @@ mod tests {
         let listed: Vec<_> = life.changes.iter().map(|(_, state, _)| *state).collect();
         assert_eq!(listed, ["closed", "probed", "open"]);
         assert!(Life::of(&[], at(60)).is_none());
+        // Its opening is not in the store any more.
+        let probed = Life::of(&changes[1..], at(60)).unwrap().shapes.to_string();
+        let open = "width=\"240.00\" height=\"16\" class=\"fill-wait\"><title>open from";
+        assert!(probed.contains(open) && probed.contains("fill-good"), "{probed}");
         // Of what was long ago, the part within a week is shown.
         let old = Life::of(&changes, at(60 + 8 * 24 * 60)).unwrap().shapes.to_string();
         assert_eq!(old.matches("<rect").count(), 1, "{old}");

@@ -26,10 +26,10 @@ use crate::web::{
 };
 use homing_delivery::{
     circuits::Stopped,
-    parking::{Action, Arriving, Bodies, Entry, Selection, Tally, export_line},
+    parking::{Action, Arriving, Begin, Bodies, Entry, Selection, Tally, export_line},
 };
 use homing_domain::{id::SubscriptionId, verdict::ParkReason};
-use homing_store::ParkedId;
+use homing_store::{ParkedId, ParkedOrder};
 
 const PAGE: u32 = 50;
 /// An export through the browser ends here; `homing parked export` does not.
@@ -65,6 +65,9 @@ struct ListPage {
     total: u64,
     arriving: Arriving,
     query: String,
+    is_newest: bool,
+    /// The address of the first page.
+    first: String,
     next: Option<String>,
     is_first: bool,
     under_way: Vec<Arc<BulkJob>>,
@@ -90,7 +93,19 @@ fn selection(fields: &Fields, wrong: &mut Wrong) -> Selection {
     }
 }
 
-/// A page of those that match, the newest first.
+/// The order of the list: what was parked last comes first, unless the other one is asked for.
+fn order(fields: &Fields, wrong: &mut Wrong) -> ParkedOrder {
+    match fields.text("sort") {
+        "" | "newest" => ParkedOrder::NewestFirst,
+        "oldest" => ParkedOrder::OldestFirst,
+        other => {
+            wrong.add("sort", format!("`{other}` is not an order; one of newest, oldest"));
+            ParkedOrder::NewestFirst
+        }
+    }
+}
+
+/// A page of those that match.
 pub(super) async fn list(
     State(app): State<AppState>,
     Extension(visitor): Extension<Visitor>,
@@ -98,21 +113,29 @@ pub(super) async fn list(
 ) -> Result<Response, ErrorPage> {
     let mut wrong = Wrong::default();
     let selection = selection(&fields, &mut wrong);
+    let order = order(&fields, &mut wrong);
     let after: Option<ParkedId> = fields.get("after", &mut wrong);
     let parking = &app.services.parking;
     let (mut listing, mut matched) = (None, 0);
     if wrong.is_empty() {
-        listing = Some(parking.page(&selection, after, PAGE, Bodies::Omitted).await?);
+        let begin = Begin { order, after };
+        listing = Some(parking.page(&selection, begin, PAGE, Bodies::Omitted).await?);
         matched = parking.count(&selection, MAX_COUNTED).await?;
     }
     let (entries, next, total, arriving) = listing
         .map(|listing| (listing.entries, listing.next, listing.total, listing.arriving))
         .unwrap_or_default();
     let query = fields.query(&FILTERS);
+    let first = match order {
+        ParkedOrder::NewestFirst => format!("/parked?{query}"),
+        ParkedOrder::OldestFirst => format!("/parked?{query}&sort=oldest"),
+    };
     Ok(page(&ListPage {
         layout: Layout::new("Parked", NavItem::Parked, visitor),
         reasons: ParkReason::ALL.map(ParkReason::as_str),
-        next: next.map(|next| format!("/parked?{query}&after={next}")),
+        next: next.map(|next| format!("{first}&after={next}")),
+        is_newest: order == ParkedOrder::NewestFirst,
+        first,
         is_first: after.is_none(),
         entries,
         matched,
@@ -175,16 +198,14 @@ pub(super) async fn show(
     Ok(page(&MessagePage { layout, entry, body, stopped }))
 }
 
-/// The endpoints to which nothing is sent now: all of them, or that of one subscription. None if
-/// the store does not answer.
+/// The endpoints to which nothing is sent now: some of all, or that of one subscription. None if the
+/// store does not answer.
 async fn stopped(app: &App, of: Option<SubscriptionId>) -> Vec<Stopped> {
-    let mut stopped = app.services.circuits.stopped().await.unwrap_or_default();
-    stopped.retain(|one| match of {
-        Some(id) => one.subscriptions.contains(&id),
-        None => !one.subscriptions.is_empty(),
-    });
-    stopped.truncate(MAX_STOPPED);
-    stopped
+    let circuits = &app.services.circuits;
+    match of {
+        Some(id) => circuits.stopped_for(id).await.ok().flatten().into_iter().collect(),
+        None => circuits.some_stopped(MAX_STOPPED).await.unwrap_or_default(),
+    }
 }
 
 fn not_found(arriving: Arriving) -> ErrorPage {

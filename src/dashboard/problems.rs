@@ -147,6 +147,9 @@ fn no_attempts(overview: &Overview, found: &mut Vec<Problem>) {
 }
 
 fn circuits(overview: &Overview, found: &mut Vec<Problem>) {
+    let what = "It is not known which endpoints are in trouble".to_owned();
+    let unknown = Problem::wait(what, "The store does not answer in time.".to_owned());
+    found.push(unknown.helped("/endpoints?sort=broken", "Endpoints"));
     let Some(counts) = overview.circuits else { return };
     if counts.frozen > 0 {
         let what = words::count(counts.frozen, "endpoint is frozen", "endpoints are frozen");

@@ -15,13 +15,13 @@ use super::{
     layout::{ErrorPage, Layout, NavItem, Visitor, page},
     links::{self, link},
     pause::Pause,
-    words,
+    undo, words,
 };
 use crate::{
     services::Services,
     web::{AppState, acting::Acting},
 };
-use homing_domain::{circuit::StateName, clock, url::EndpointUrl};
+use homing_domain::{circuit::StateName, clock, time::UnixMillis, url::EndpointUrl};
 use homing_store::{CircuitPage, Intervention, StoreError};
 
 /// Endpoints that are set at once at most.
@@ -86,11 +86,11 @@ impl Act {
             }
             Self::Probe => {
                 "To each, the oldest delivery that is held is sent, or the next one that comes due. \
-                 A success closes the circuit; a failure counts as an attempt."
+                 A success closes the circuit, a failure counts as an attempt; either ends a pause."
             }
             Self::Pause => {
-                "Each circuit is open until then: nothing is sent, deliveries are held. At the end \
-                 one is tried, and a success sends the others."
+                "Each circuit is open until then: nothing is sent. Deliveries are held, and parked \
+                 when their schedule ends. At the end one is tried, and a success sends the others."
             }
         }
     }
@@ -123,10 +123,15 @@ struct Chosen {
 }
 
 impl Chosen {
-    /// Those that the act changes.
-    async fn read(services: &Services, fields: &Fields, act: Act) -> Result<Self, ErrorPage> {
+    /// Those that the act changes, and whose state has not changed since `shown`.
+    async fn read(
+        services: &Services,
+        fields: &Fields,
+        act: Act,
+        shown: UnixMillis,
+    ) -> Result<Self, ErrorPage> {
         if fields.is_set("chosen") {
-            return Self::ticked(services, fields, act).await;
+            return Self::ticked(services, fields, act, shown).await;
         }
         let mut wrong = Wrong::default();
         let only: Option<StateName> = fields.get("state", &mut wrong);
@@ -136,14 +141,19 @@ impl Chosen {
         let mut urls = Vec::new();
         let states = act.states().iter().filter(|state| only.is_none_or(|only| only == **state));
         for state in states {
-            all(services, (*state, fields.given("q")), &mut urls).await?;
+            all(services, (*state, fields.given("q")), shown, &mut urls).await?;
         }
         let more = urls.len() > MAX_SET;
         urls.truncate(MAX_SET);
         Ok(Self { urls, more })
     }
 
-    async fn ticked(services: &Services, fields: &Fields, act: Act) -> Result<Self, ErrorPage> {
+    async fn ticked(
+        services: &Services,
+        fields: &Fields,
+        act: Act,
+        shown: UnixMillis,
+    ) -> Result<Self, ErrorPage> {
         let ticked = fields.names().filter_map(|name| name.strip_prefix(TICKED)?.parse().ok());
         let ticked: Vec<EndpointUrl> = ticked.take(MAX_TICKED).collect();
         if ticked.is_empty() {
@@ -153,24 +163,28 @@ impl Chosen {
         }
         let mut urls = Vec::new();
         for url in ticked {
-            let state = services.circuits.get(&url).await?.state.name();
-            urls.extend(act.states().contains(&state).then_some(url));
+            let Some(circuit) = services.store.circuit(&url).await? else { continue };
+            let is_meant = act.states().contains(&circuit.state.name()) && circuit.since <= shown;
+            urls.extend(is_meant.then_some(url));
         }
         Ok(Self { urls, more: false })
     }
 }
 
-/// Adds the endpoints in `state` with this in their URLs, until there are too many.
+/// Adds the endpoints that were in `state` when they were shown, with this in their URLs, until
+/// there are too many.
 async fn all(
     services: &Services,
     (state, contains): (StateName, Option<&str>),
+    shown: UnixMillis,
     urls: &mut Vec<EndpointUrl>,
 ) -> Result<(), StoreError> {
     let (state, contains) = (Some(state), contains.map(str::to_owned));
     let mut page = CircuitPage { state, contains, limit: 1_000, ..CircuitPage::default() };
     while urls.len() <= MAX_SET {
         let listing = services.store.circuits(&page).await?;
-        urls.extend(listing.circuits.into_iter().map(|(url, _)| url));
+        let meant = listing.circuits.into_iter().filter(|(_, circuit)| circuit.since <= shown);
+        urls.extend(meant.map(|(url, _)| url));
         page.after = listing.next;
         if page.after.is_none() {
             break;
@@ -199,8 +213,8 @@ pub(super) async fn preview(
     Extension(visitor): Extension<Visitor>,
     fields: Fields,
 ) -> Result<Response, ErrorPage> {
-    let act = Act::of(&fields)?;
-    let Chosen { urls, more } = Chosen::read(&app.services, &fields, act).await?;
+    let (act, shown) = (Act::of(&fields)?, clock::now());
+    let Chosen { urls, more } = Chosen::read(&app.services, &fields, act, shown).await?;
     let names = ["action", "state", "q", "chosen"].into_iter();
     let given = names.filter_map(|name| Some((name.to_owned(), fields.given(name)?.to_owned())));
     let mut given: Vec<_> = given.collect();
@@ -208,6 +222,7 @@ pub(super) async fn preview(
         given.extend(urls.iter().map(|url| (format!("{TICKED}{}", url.as_str()), "1".to_owned())));
     }
     given.push(("count".to_owned(), urls.len().to_string()));
+    given.push(("shown".to_owned(), shown.get().to_string()));
     Ok(page(&PreviewPage {
         layout: Layout::new("Endpoints", NavItem::Endpoints, visitor),
         act,
@@ -220,30 +235,37 @@ pub(super) async fn preview(
     }))
 }
 
-/// Does what was shown before, to as many endpoints as were counted.
+/// Does what was shown before, to as many endpoints as were counted at most: one whose state has
+/// changed since is not the one that was shown.
 pub(super) async fn set(Acting(services): Acting, fields: Fields) -> Result<Response, ErrorPage> {
     let act = Act::of(&fields)?;
     let intervention = act.intervention(&fields)?;
-    let counted: Option<usize> = fields.get("count", &mut Wrong::default());
-    let Some(counted) = counted else {
+    let mut wrong = Wrong::default();
+    let counted: Option<usize> = fields.get("count", &mut wrong);
+    let shown: Option<i64> = fields.get("shown", &mut wrong);
+    let Some((counted, shown)) = counted.zip(shown.map(UnixMillis::new)) else {
         return Err(ErrorPage::bad_request("Open the list again: the number was not shown."));
     };
-    let Chosen { urls, .. } = Chosen::read(&services, &fields, act).await?;
+    let Chosen { urls, .. } = Chosen::read(&services, &fields, act, shown).await?;
     let services = &services;
     let setting = stream::iter(urls.into_iter().take(counted)).map(|url| async move {
         // The page that follows has the number of failures, the log each of them.
-        services.circuits.set(&url, intervention).await.map_err(ErrorPage::from).is_ok()
+        let turned = services.circuits.turn(&url, intervention).await.map_err(ErrorPage::from).ok();
+        turned.map(|turned| undo::has_effect(intervention, &turned))
     });
-    let set: Vec<bool> = setting.buffer_unordered(AT_ONCE).collect().await;
-    let done = set.iter().filter(|is_done| **is_done).count();
-    let failed = set.len().saturating_sub(done).to_string();
-    let done = done.to_string();
-    let said = [("did", act.as_str()), ("done", done.as_str()), ("failed", failed.as_str())];
+    let set: Vec<Option<bool>> = setting.buffer_unordered(AT_ONCE).collect().await;
+    let number = |of| set.iter().filter(|one| **one == of).count();
+    let (done, failed) = (number(Some(true)), number(None));
+    let changed = counted.saturating_sub(done).saturating_sub(failed);
+    let numbers = [("done", done), ("failed", failed), ("changed", changed)];
+    let numbers = numbers.map(|(name, number)| (name, number.to_string()));
+    let numbers = numbers.iter().map(|(name, number)| (*name, number.as_str()));
+    let said = [("did", act.as_str())].into_iter().chain(numbers);
     Ok(Redirect::to(&list(&fields, said)).into_response())
 }
 
 /// The address of the list with the same filters.
-fn list<const N: usize>(fields: &Fields, said: [(&str, &str); N]) -> String {
+fn list<'a>(fields: &'a Fields, said: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let filters = ["state", "q"].map(|name| (name, fields.text(name)));
     link("/endpoints", filters.into_iter().filter(|(_, text)| !text.is_empty()).chain(said))
 }
@@ -260,6 +282,7 @@ pub(super) fn said(fields: &Fields) -> Option<String> {
     };
     let done: usize = fields.get("done", &mut wrong)?;
     let failed: usize = fields.get("failed", &mut wrong).unwrap_or(0);
+    let changed: usize = fields.get("changed", &mut wrong).unwrap_or(0);
     let is = if done == 1 { "is" } else { "are" };
     let done = words::count(done, "endpoint", "endpoints");
     let left = match failed {
@@ -269,5 +292,12 @@ pub(super) fn said(fields: &Fields) -> Option<String> {
             words::count(number, "endpoint was", "endpoints were")
         ),
     };
-    Some(format!("{done} {is} {act}.{left}"))
+    let others = match changed {
+        0 => String::new(),
+        number => format!(
+            " {} changed in between, and left alone: look again.",
+            words::count(number, "other was", "others were"),
+        ),
+    };
+    Some(format!("{done} {is} {act}.{left}{others}"))
 }

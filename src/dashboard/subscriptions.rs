@@ -14,7 +14,8 @@ use super::{
     cut,
     fields::{Fields, Wrong},
     layout::{ErrorPage, Layout, NavItem, Visitor, page},
-    links,
+    links::{self, link, query},
+    pause::Pause,
     snippets::{self, Snippet},
     words,
 };
@@ -30,7 +31,9 @@ use homing_domain::{
     audit::ObjectKind, id::SubscriptionId, report::Chain, signature::SignatureScheme,
     subscription::Authentication, topic::Topic, url::EndpointUrl,
 };
-use homing_store::{Listing, Page as Part, StoreError};
+use homing_store::{
+    Page as Part, StoreError, SubscriptionListing, SubscriptionOrder, SubscriptionPage,
+};
 
 const PAGE: u32 = 50;
 
@@ -43,8 +46,46 @@ struct ListPage {
     subscriptions: Vec<Listed>,
     corrupt: Vec<UnreadableSubscription>,
     total: u64,
+    order: SubscriptionOrder,
+    /// The address of the first page.
+    first: String,
     next: Option<String>,
     is_first: bool,
+}
+
+impl ListPage {
+    /// The address of the list in another order.
+    fn list(&self, order: SubscriptionOrder) -> String {
+        address(&self.fields, order)
+    }
+
+    /// The order by URL, as its heading has it.
+    fn by_url(&self) -> &'static str {
+        if self.order == SubscriptionOrder::Url { "ascending" } else { "none" }
+    }
+
+    /// The order by the instant of creation, as its heading has it.
+    fn by_creation(&self) -> &'static str {
+        match self.order {
+            SubscriptionOrder::Created => "ascending",
+            SubscriptionOrder::Newest => "descending",
+            SubscriptionOrder::Url => "none",
+        }
+    }
+
+    /// The order by creation to which its heading leads.
+    fn other_creation(&self) -> SubscriptionOrder {
+        match self.order {
+            SubscriptionOrder::Newest => SubscriptionOrder::Created,
+            SubscriptionOrder::Created | SubscriptionOrder::Url => SubscriptionOrder::Newest,
+        }
+    }
+}
+
+/// The address of the list in an order, with its filter.
+fn address(fields: &Fields, order: SubscriptionOrder) -> String {
+    let filter = fields.given("q").map(|text| ("q", text));
+    link("/subscriptions", filter.into_iter().chain([("sort", order.as_str())]))
 }
 
 /// A subscription of the list.
@@ -66,12 +107,16 @@ pub(super) async fn list(
         return Ok(Redirect::to(&format!("/subscriptions/{id}")).into_response());
     }
     let services = &app.services;
-    let wanted = Part { after: fields.get("after", &mut wrong), limit: PAGE };
-    let listing = match sought.parse::<EndpointUrl>() {
-        _ if !wrong.is_empty() => Listing::default(),
-        Ok(url) => services.store.subscriptions_at(&url, wanted).await?,
-        Err(_) if sought.is_empty() => services.registry.page(wanted).await?,
-        Err(_) => services.store.subscriptions_with(sought, wanted).await?,
+    let order = fields.get("sort", &mut wrong).unwrap_or_default();
+    let at = sought.parse::<EndpointUrl>().ok();
+    let contains = at.is_none().then(|| fields.given("q").map(str::to_owned)).flatten();
+    let after = fields.given("after").map(str::to_owned);
+    let is_first = after.is_none();
+    let wanted = SubscriptionPage { at, contains, order, after, limit: PAGE };
+    let listing = if wrong.is_empty() {
+        services.store.list_subscriptions(&wanted).await?
+    } else {
+        SubscriptionListing::default()
     };
     let mut subscriptions = Vec::new();
     for view in services.registry.views(&listing.subscriptions).await? {
@@ -83,16 +128,19 @@ pub(super) async fn list(
         let state = circuit.map(|circuit| circuit.state.name().as_str());
         subscriptions.push(Listed { view, state });
     }
-    let query = fields.query(&["q"]);
+    let first = address(&fields, order);
+    let next = listing.next.map(|next| format!("{first}&{}", query([("after", next.as_str())])));
     Ok(page(&ListPage {
         layout: Layout::new("Subscriptions", NavItem::Subscriptions, visitor),
-        is_first: fields.given("after").is_none(),
+        is_first,
         fields,
         wrong,
         subscriptions,
         corrupt: listing.corrupt.into_iter().map(UnreadableSubscription::from).collect(),
         total: services.store.count_subscriptions().await?,
-        next: listing.next.map(|next| format!("/subscriptions?{query}&after={next}")),
+        order,
+        first,
+        next,
     }))
 }
 
@@ -111,15 +159,16 @@ pub(super) struct OnePage {
     sent: Fields,
     wrong: Wrong,
     /// Absent from answers to a button.
-    circuit: Option<Pause>,
+    endpoint: Option<EndpointState>,
     /// Absent from answers to a button.
     last: Option<Changes>,
 }
 
-/// The state of the endpoint, by which a subscription is paused.
-struct Pause {
-    /// The state of the circuit.
+/// The circuit of the endpoint, by which a subscription is paused.
+struct EndpointState {
     state: &'static str,
+    /// The reason for it.
+    why: Option<String>,
     /// True if other subscriptions send to the URL as well.
     is_shared: bool,
 }
@@ -136,7 +185,7 @@ impl OnePage {
             asked: None,
             sent: Fields::default(),
             wrong: Wrong::default(),
-            circuit: None,
+            endpoint: None,
             last: None,
         }
     }
@@ -157,14 +206,16 @@ impl OnePage {
     }
 }
 
-impl Pause {
+impl EndpointState {
     async fn of(services: &Services, view: &View) -> Result<Option<Self>, StoreError> {
         let Ok(url) = view.url.parse::<EndpointUrl>() else { return Ok(None) };
         let circuit = services.circuits.get(&url).await?;
         let two = Part { after: None, limit: 2 };
         let at = services.store.subscriptions_at(&url, two).await?;
         let is_shared = at.subscriptions.len() > 1;
-        Ok(Some(Self { state: circuit.state.name().as_str(), is_shared }))
+        let state = circuit.state.name();
+        let why = circuit.reason.map(|reason| reason.of(state));
+        Ok(Some(Self { state: state.as_str(), why, is_shared }))
     }
 }
 
@@ -178,9 +229,9 @@ pub(super) async fn show(
     let view = app.services.registry.view(self::id(&id)?).await?;
     let last = Changes::of(&app, ObjectKind::Subscription, &view.id.to_string()).await?;
     let said = fields.is_set("changed").then_some("Updated. Workers follow within a second.");
-    let circuit = Pause::of(&app.services, &view).await?;
+    let endpoint = EndpointState::of(&app.services, &view).await?;
     let new = OnePage::new(visitor, view);
-    Ok(page(&OnePage { said, circuit, last: Some(last), ..new }))
+    Ok(page(&OnePage { said, endpoint, last: Some(last), ..new }))
 }
 
 /// Creates a new signing secret, and shows it once, or its public key; the old one also signs for a

@@ -115,8 +115,10 @@ struct OnePage {
 
 /// The consequence of revoking a token for all others.
 enum Then {
-    /// Others are left.
+    /// Others are left, and one of them may write.
     OthersStay,
+    /// Others are left, and none of them may write.
+    NoneWrites,
     /// It is the last one, and only this machine can reach the API: it accepts all requests then.
     Open,
     /// It is the last one, and the API can be reached from elsewhere: it accepts none then.
@@ -131,8 +133,13 @@ pub(super) async fn ask(
 ) -> Result<Response, ErrorPage> {
     let list = ListPage::read(&app, visitor).await?;
     let settings = &app.services.settings.api;
-    let then = if list.tokens.len() > 1 || list.configured > 0 {
+    let others = || list.tokens.iter().filter(|one| one.token.name.as_str() != name);
+    // Those of the settings may write.
+    let writes = |one: &Listed| one.token.scope.covers(Scope::Write);
+    let then = if list.configured > 0 || others().any(writes) {
         Then::OthersStay
+    } else if others().next().is_some() {
+        Then::NoneWrites
     } else if settings.listen.ip().is_loopback() {
         Then::Open
     } else {

@@ -1,8 +1,9 @@
 //! Undo: for ten seconds after a change of an endpoint, its page offers to take it back.
 //!
-//! The page's address has the instant of the change and the state before it. What is undone is that
-//! change alone, in the transaction that finds it to be the last one, and it is on record as every
-//! other. A probe is an attempt, which nothing takes back.
+//! The page's address has the instant of the change, the state before it, and the reason for that,
+//! as the transaction found them that made the change. What is undone is that change alone, in the
+//! transaction that finds it to be the last one, and it is on record as every other. What was sent
+//! meanwhile stays sent; a probe is an attempt, which nothing takes back.
 
 use std::time::Duration;
 
@@ -14,17 +15,19 @@ use super::{
 };
 use homing_delivery::circuits::View;
 use homing_domain::{
-    circuit::{Circuit, CircuitState, Reason, StateName},
+    circuit::{CircuitState, Reason, StateName, Turn},
     clock,
     time::UnixMillis,
     url::EndpointUrl,
 };
-use homing_store::{CircuitChange, Intervention};
+use homing_store::Intervention;
 
 /// The time for which it is offered ...
 const OFFERED: Duration = Duration::from_secs(10);
 /// ... and taken: the form has a way to go.
 const TAKEN: Duration = Duration::from_secs(15);
+/// No probe is due later: the longest `circuit.probe_interval`.
+const LATEST_PROBE: Duration = Duration::from_hours(30 * 24);
 
 /// A change that was just made, and what its page says.
 pub(super) struct Done {
@@ -50,11 +53,12 @@ impl Done {
                  comes due. It is an attempt, and cannot be taken back."
             }
             "undone" => "Undone: its circuit is what it was before.",
+            "unchanged" => "Nothing was changed: its circuit was in another state by then.",
             _ => return None,
         };
         let is_last = instant(&view.since) == Some(UnixMillis::new(at));
         let undo = if fields.given("was").is_some() && is_last {
-            let names = ["at", "was", "probe"];
+            let names = ["at", "was", "why", "probe"];
             names.map(|name| (name, fields.text(name).to_owned())).into()
         } else {
             Vec::new()
@@ -63,39 +67,47 @@ impl Done {
     }
 }
 
-/// The address of an endpoint's page after a change that turned its circuit from `before` into
-/// `after`.
-pub(super) fn address(
-    url: &EndpointUrl,
-    done: &str,
-    (before, after): (&Circuit, &Circuit),
-) -> String {
-    let has_turned = before.since != after.since;
-    let at = if has_turned { after.since } else { clock::now() }.get().to_string();
-    let probe = match before.state {
+/// False if the circuit was in a state in which an intervention does nothing.
+pub(super) fn has_effect(intervention: Intervention, (after, change): &Turn) -> bool {
+    match intervention {
+        Intervention::Pause(_) => change.is_some(),
+        Intervention::Probe => after.state.name() == StateName::Open,
+        // The circuit is in the state that was asked for, by this form or another.
+        Intervention::Enable
+        | Intervention::Disable
+        | Intervention::Restore { .. }
+        | Intervention::Gone
+        | Intervention::DisableByEndpoint => true,
+    }
+}
+
+/// The address of an endpoint's page after a form, with what leads back if that turned its circuit.
+pub(super) fn address(url: &EndpointUrl, done: &str, (after, change): &Turn) -> String {
+    let at = if change.is_some() { after.since } else { clock::now() }.get().to_string();
+    let mut pairs = vec![("url", url.as_str()), ("done", done), ("at", at.as_str())];
+    let Some(change) = change.filter(|_| done != "undone") else { return link("/endpoint", pairs) };
+    let probe = match change.from {
         CircuitState::Open { probe_at } => probe_at.get().to_string(),
         CircuitState::Closed | CircuitState::Frozen => String::new(),
     };
-    let mut pairs = vec![("url", url.as_str()), ("done", done), ("at", at.as_str())];
-    if has_turned && done != "undone" {
-        pairs.push(("was", before.state.name().as_str()));
-        pairs.extend((!probe.is_empty()).then_some(("probe", probe.as_str())));
-    }
+    // A circuit that never turned is closed as one that was enabled.
+    let why = serde_json::to_string(&change.former.unwrap_or(Reason::Enabled)).unwrap_or_default();
+    pairs.extend([("was", change.from.name().as_str()), ("why", why.as_str())]);
+    pairs.extend((!probe.is_empty()).then_some(("probe", probe.as_str())));
     link("/endpoint", pairs)
 }
 
-/// The intervention that takes the change of a form back, by the circuit's changes until now.
-pub(super) fn intervention(
-    fields: &Fields,
-    changes: &[CircuitChange],
-) -> Result<Intervention, ErrorPage> {
+/// The intervention that takes the change of a form back.
+pub(super) fn intervention(fields: &Fields) -> Result<Intervention, ErrorPage> {
     let mut wrong = Wrong::default();
     let at: Option<i64> = fields.get("at", &mut wrong);
     let was: Option<StateName> = fields.get("was", &mut wrong);
-    let Some((since, was)) = at.map(UnixMillis::new).zip(was) else {
+    let why: Option<Reason> = serde_json::from_str(fields.text("why")).ok();
+    let (Some(since), Some(was), Some(reason)) = (at.map(UnixMillis::new), was, why) else {
         return Err(ErrorPage::bad_request("This form names no change."));
     };
-    if clock::now().since(since) > TAKEN {
+    let now = clock::now();
+    if now.since(since) > TAKEN {
         return Err(ErrorPage::bad_request(
             "Nothing was undone: a change can be undone for ten seconds. The buttons on the \
              endpoint's page make another one.",
@@ -105,17 +117,9 @@ pub(super) fn intervention(
         StateName::Closed => CircuitState::Closed,
         StateName::Frozen => CircuitState::Frozen,
         StateName::Open => {
-            let probe_at = fields.get("probe", &mut wrong).map_or_else(clock::now, UnixMillis::new);
-            CircuitState::Open { probe_at }
+            let probe_at = fields.get("probe", &mut wrong).map_or(now, UnixMillis::new);
+            CircuitState::Open { probe_at: probe_at.min(now.plus(LATEST_PROBE)) }
         }
-    };
-    let before = changes.iter().rev().find(|one| one.state.is_some() && one.at < since);
-    let reason = before.filter(|one| one.state == Some(was)).and_then(|one| one.reason);
-    let reason = reason.or_else(|| (was == StateName::Closed).then_some(Reason::Enabled));
-    let Some(reason) = reason else {
-        return Err(ErrorPage::bad_request(
-            "Nothing was undone: it is not known any more why the circuit was in its former state.",
-        ));
     };
     Ok(Intervention::Restore { changed: since, state, reason })
 }
@@ -130,37 +134,33 @@ mod tests {
     use axum::{body::Body, extract::FromRequest, http::Request};
 
     use super::*;
+    use homing_domain::circuit::Circuit;
 
     async fn read(address: &str) -> Fields {
         let request = Request::get(address).body(Body::empty()).unwrap();
         Fields::from_request(request, &()).await.unwrap()
     }
 
-    fn change(at: UnixMillis, state: StateName, reason: Reason) -> CircuitChange {
-        CircuitChange { at, state: Some(state), reason: Some(reason) }
-    }
-
     #[tokio::test]
     async fn a_change_leads_back_to_the_state_and_the_reason_before_it() {
         let (url, now) = ("https://example.com/a".parse().unwrap(), clock::now());
         let (gone, _) = Circuit::new(now.minus(Duration::from_secs(60))).gone(now.minus(OFFERED));
-        let (enabled, _) = gone.enable(now);
-        let fields = read(&address(&url, "enabled", (&gone, &enabled))).await;
-        let done = Done::of(&fields, &View::of(&url, &enabled)).unwrap();
-        assert!(done.said.starts_with("Enabled") && done.undo.len() == 3);
-        let changes = [
-            change(gone.since, StateName::Frozen, Reason::Gone),
-            change(enabled.since, StateName::Closed, Reason::Enabled),
-        ];
+        let enabled = gone.enable(now);
+        let fields = read(&address(&url, "enabled", &enabled)).await;
+        let done = Done::of(&fields, &View::of(&url, &enabled.0)).unwrap();
+        assert!(done.said.starts_with("Enabled") && done.undo.len() == 4);
         let expected = Intervention::Restore {
-            changed: enabled.since,
+            changed: enabled.0.since,
             state: CircuitState::Frozen,
             reason: Reason::Gone,
         };
-        assert_eq!(intervention(&fields, &changes).unwrap(), expected);
-        assert!(intervention(&fields, &[]).is_err(), "the reason is not known");
-        let (later, _) = enabled.disable(now.plus(Duration::from_secs(1)));
+        assert_eq!(intervention(&fields).unwrap(), expected);
+        let (later, _) = enabled.0.disable(now.plus(Duration::from_secs(1)));
         assert!(Done::of(&fields, &View::of(&url, &later)).unwrap().undo.is_empty());
+        // A form that changed nothing, because a colleague was faster, undoes nothing of theirs.
+        let fields = read(&address(&url, "disabled", &later.disable(now))).await;
+        assert!(Done::of(&fields, &View::of(&url, &later)).unwrap().undo.is_empty());
+        assert!(intervention(&fields).is_err());
     }
 
     #[tokio::test]
@@ -168,26 +168,37 @@ mod tests {
         let (url, now) = ("https://example.com/a".parse().unwrap(), clock::now());
         let probe_at = now.plus(Duration::from_secs(500));
         let (open, _) = Circuit::new(now.minus(OFFERED)).pause(probe_at, now.minus(OFFERED));
-        let (disabled, _) = open.disable(now);
-        let fields = read(&address(&url, "disabled", (&open, &disabled))).await;
-        let changes = [change(open.since, StateName::Open, Reason::Disabled)];
-        let Intervention::Restore { state, .. } = intervention(&fields, &changes).unwrap() else {
+        let fields = read(&address(&url, "disabled", &open.disable(now))).await;
+        let Intervention::Restore { state, reason, .. } = intervention(&fields).unwrap() else {
             panic!("another intervention");
         };
-        assert_eq!(state, CircuitState::Open { probe_at });
-        let (probed, _) = open.probe_now(now);
-        let fields = read(&address(&url, "probed", (&open, &probed))).await;
-        assert!(Done::of(&fields, &View::of(&url, &probed)).unwrap().undo.is_empty());
+        assert_eq!((state, reason), (CircuitState::Open { probe_at }, Reason::Disabled));
+        let probed = open.probe_now(now);
+        let fields = read(&address(&url, "probed", &probed)).await;
+        assert!(Done::of(&fields, &View::of(&url, &probed.0)).unwrap().undo.is_empty());
+    }
+
+    #[test]
+    fn a_pause_or_a_probe_of_a_circuit_in_another_state_says_so() {
+        let now = clock::now();
+        let closed = Circuit::new(now);
+        let paused = closed.pause(now, now);
+        let pause = Intervention::Pause(now);
+        assert!(has_effect(pause, &paused) && !has_effect(pause, &paused.0.pause(now, now)));
+        let probe = Intervention::Probe;
+        assert!(has_effect(probe, &paused.0.probe_now(now)));
+        assert!(!has_effect(probe, &closed.probe_now(now)));
+        assert!(has_effect(Intervention::Enable, &closed.enable(now)));
     }
 
     #[tokio::test]
     async fn after_ten_seconds_nothing_is_offered() {
         let url = "https://example.com/a".parse().unwrap();
         let before = Circuit::new(clock::now().minus(Duration::from_secs(100)));
-        let (disabled, _) = before.disable(clock::now().minus(Duration::from_secs(20)));
-        let fields = read(&address(&url, "disabled", (&before, &disabled))).await;
-        assert!(Done::of(&fields, &View::of(&url, &disabled)).is_none());
-        let refused = intervention(&fields, &[]).unwrap_err();
+        let disabled = before.disable(clock::now().minus(Duration::from_secs(20)));
+        let fields = read(&address(&url, "disabled", &disabled)).await;
+        assert!(Done::of(&fields, &View::of(&url, &disabled.0)).is_none());
+        let refused = intervention(&fields).unwrap_err();
         assert!(format!("{refused:?}").contains("ten seconds"), "{refused:?}");
     }
 }

@@ -327,7 +327,8 @@ mod tests {
     fn what_is_due_is_due_now_or_later() {
         let now = clock::now();
         let text = |instant: UnixMillis| Some(instant.to_string());
-        let (past, ahead) = (now.minus(Duration::from_secs(270)), now.plus(Duration::from_secs(270)));
+        let (past, ahead) =
+            (now.minus(Duration::from_secs(270)), now.plus(Duration::from_secs(270)));
         let shown = |instant| due_maybe(text(instant)).to_string();
         assert!(shown(past).ends_with(">due now</time>"), "{}", shown(past));
         assert!(shown(ahead).contains(">in 4 min<"), "{}", shown(ahead));

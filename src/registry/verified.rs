@@ -21,8 +21,8 @@ impl Registry {
         Ok(subscription)
     }
 
-    /// Keeps the consent of the endpoint of a subscription; workers follow within a second. It is of
-    /// no use where the URL was changed meanwhile.
+    /// Keeps the consent of the endpoint of a subscription; workers follow within a second. One that
+    /// is not of the present URL, or not of the present way of asking, changes nothing.
     ///
     /// # Errors
     ///
@@ -34,8 +34,10 @@ impl Registry {
     ) -> Result<Subscription, RegistryError> {
         loop {
             let mut subscription = self.to_be_verified(id).await?;
-            if let Some(verification) = &mut subscription.spec.verification {
-                verification.consent = Some(consent.clone());
+            let spec = &mut subscription.spec;
+            let verification = spec.verification.as_mut();
+            if !verification.is_some_and(|it| it.keep(consent, &spec.url)) {
+                return Ok(subscription);
             }
             if let Some(subscription) = self.replace(subscription).await? {
                 self.announce().await;

@@ -99,14 +99,15 @@ fn comparable(content_type: &str, data: &[u8]) -> Value {
 
 /// Goal: what is sent in either mode is a CloudEvent to both official packages, with the attributes
 /// and the data that were published, and signed. Method: JSON, text and bytes, with ids and topics
-/// that no header can carry as they are.
+/// that no header can carry as they are, and data of a type by which they know another mode.
 #[tokio::test]
 async fn the_official_packages_read_both_modes() {
     const SOURCE: &str = "https://shop.example/orders?a=%20";
-    let events: [(&str, &str, &str, &[u8]); 3] = [
+    let events: [(&str, &str, &str, &[u8]); 4] = [
         ("order.paid", "e1", "application/json", r#"{"amount": 3, "note": "ü"}"#.as_bytes()),
         ("größe.geändert", "e \"2\"", "text/plain", "grün".as_bytes()),
         ("order.paid", "e3", "image/png", b"\x89PNG\xff\x00"),
+        ("order.paid", "e4", "application/cloudevents-batch+json", br#"[{"a": 1}]"#),
     ];
     let settings = format!("endpoint.cloudevents_source = \"{SOURCE}\"");
     for format in [EventFormat::CloudEventsBinary, EventFormat::CloudEventsStructured] {

@@ -7,11 +7,12 @@ use std::sync::{
 
 use homing_domain::{circuit::StateName, record::AttemptEvent};
 use homing_store::Intervention;
+use serde_json::json;
 
 use crate::{
     attempts::recorded,
-    circuits::{circuit, wait_for_state},
-    held::{numbers, publish, set},
+    circuits::{CIRCUIT, circuit, wait_for_state},
+    held::{numbers, open, publish, set},
     support::{
         eventually, holds,
         installation::Installation,
@@ -61,6 +62,42 @@ async fn an_endpoint_disables_itself() {
             assert!(bodies.iter().any(|body| *body == *number.as_bytes()), "{status}: {number}");
         }
     }
+}
+
+/// Goal: an endpoint that accepts a probe and disables itself with the same answer gets nothing
+/// more: its circuit is not closed in between.
+#[tokio::test]
+async fn an_accepted_probe_that_disables_closes_no_circuit() {
+    let settings = format!("{FOLLOWED}\n{}", CIRCUIT.replace("\"1s\"", "\"1h\""));
+    let installation = Installation::with(&[60_000], &settings).await;
+    let is_back = Arc::new(AtomicBool::new(false));
+    let back = Arc::clone(&is_back);
+    let receiver = Receiver::answering(move |request| match &*request.path {
+        "/operators" => Reply::status(200),
+        _ if back.load(Ordering::SeqCst) => reply(200, "disable"),
+        _ => Reply::status(503),
+    })
+    .await;
+    let url = receiver.url("/");
+    installation.subscribe_all(&url).await;
+    let operators = json!({"url": receiver.url("/operators"), "topics": ["homing.endpoint.*"]});
+    installation.subscribe(operators).await;
+    let running = installation.start();
+    open(&installation, &url).await;
+    publish(&installation, &numbers(0..20)).await;
+    installation.wait_for_depth(&installation.names().primary(), 0).await;
+    receiver.wait_for_at("/operators", 1).await;
+    let before = receiver.count_at("/");
+
+    is_back.store(true, Ordering::SeqCst);
+    set(&installation, &url, Intervention::Probe).await;
+    wait_for_state(&installation, &url, StateName::Frozen).await;
+    receiver.wait_for_at("/operators", 2).await;
+    running.stop().await;
+    let announced = receiver.requests_at("/operators");
+    let topics: Vec<_> = announced.iter().filter_map(|it| it.header("x-homing-topic")).collect();
+    assert_eq!(topics, ["homing.endpoint.opened", "homing.endpoint.frozen"]);
+    assert_eq!(receiver.count_at("/"), before + 1, "the probe alone");
 }
 
 /// Goal: an endpoint aborts a delivery that it did not accept: it is parked at once, with the reason;

@@ -119,7 +119,7 @@ pub(crate) async fn set(installation: &Installation, url: &str, intervention: In
 }
 
 /// Publishes events until the circuit of `url` is open, and waits until all are taken.
-async fn open(installation: &Installation, url: &str) {
+pub(crate) async fn open(installation: &Installation, url: &str) {
     publish(installation, &numbers(1_000..1_024)).await;
     wait_for_state(installation, url, StateName::Open).await;
     installation.wait_for_depth(&installation.names().primary(), 0).await;

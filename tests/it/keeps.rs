@@ -204,7 +204,7 @@ async fn pages_with_bodies_have_a_bounded_size() {
     let all = Selection::default();
     let first = parking.list(&all, 10, Bodies::Included).await.unwrap();
     assert!((2..5).contains(&first.entries.len()), "{}", first.entries.len());
-    let rest = parking.page(&all, first.next, 10, Bodies::Included).await.unwrap();
+    let rest = parking.page(&all, first.next.into(), 10, Bodies::Included).await.unwrap();
     assert_eq!((first.entries.len() + rest.entries.len(), rest.next), (5, None));
     assert!(rest.entries.iter().all(|one| one.body.as_deref() == Some(body.as_bytes())));
     let without = parking.list(&all, 10, Bodies::Omitted).await.unwrap();

@@ -52,6 +52,7 @@ mod oauth2;
 mod overview;
 mod own_limits;
 mod parks;
+mod pauses;
 mod payloads;
 mod permissions;
 mod policies;

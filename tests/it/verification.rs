@@ -21,6 +21,8 @@ use homing_delivery::{
 use homing_domain::{id::SubscriptionId, subscription::VerificationMethod};
 use serde_json::{Map, Value, json};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::support::{
     broker::Raw,
     eventually, holds,
@@ -184,6 +186,78 @@ async fn an_answer_that_is_no_consent_says_what_it_lacks() {
     assert!(receiver.requests().iter().all(|it| it.header("webhook-request-rate") == Some("300")));
 }
 
+/// Goal: an answer that comes after a change of the URL is no consent of the new one, and takes
+/// nothing from what was verified meanwhile.
+#[tokio::test]
+async fn a_late_consent_counts_for_the_url_that_was_asked() {
+    let installation = Installation::with(&[50], ORIGIN).await;
+    let released = CancellationToken::new();
+    let late = released.clone();
+    let receiver = Receiver::answering(move |request| {
+        let reply = consenting(request);
+        if request.path == "/late" { reply.once(&late) } else { reply }
+    })
+    .await;
+    let draft = json!({"url": receiver.url("/late"), "topics": ["t"], "verification": "challenge"});
+    let id = installation.subscribe(draft).await.subscription.id;
+    let meanwhile = async {
+        receiver.wait_for_at("/late", 1).await;
+        let change = Map::from_iter([("url".to_owned(), json!(receiver.url("/now")))]);
+        installation.parts.registry.update(id, change).await.expect("it can be changed");
+        assert!(asked(&installation, id).await.verified);
+        released.cancel();
+    };
+    let (answer, ()) = tokio::join!(asked(&installation, id), meanwhile);
+    assert_eq!((answer.verified, answer.url), (false, receiver.url("/late")));
+    let problem = answer.problem.expect("it is said");
+    assert!(problem.contains("`url` or `verification` was changed"), "{problem}");
+    assert!(view(&installation, id).await.verified.is_some(), "the present URL stays verified");
+}
+
+/// Goal: a challenge is sent as it is, whatever form events have, and no key that a form puts into
+/// the body is sent elsewhere.
+#[tokio::test]
+async fn a_challenge_is_sent_whatever_form_events_have() {
+    let installation = Installation::with(&[50], ORIGIN).await;
+    for form in ["slack", "teams", "pagerduty"] {
+        let receiver = Receiver::answering(consenting).await;
+        let draft = json!({
+            "url": receiver.url("/"), "topics": ["t"], "verification": "challenge",
+            "template": {"receiver": form}, "auth_token": "a-routing-key",
+        });
+        let id = installation.subscribe(draft).await.subscription.id;
+        let answer = asked(&installation, id).await;
+        assert_eq!(answer.problem, None, "{form}");
+        let request = receiver.requests().remove(0);
+        let has_token = request.header("authorization").is_some();
+        assert_eq!(has_token, form != "pagerduty", "{form}");
+    }
+}
+
+/// Goal: an answer to a handshake that repeats a secret is shown without it; a header of the
+/// subscription that has the text of the origin is in the way of no consent.
+#[tokio::test]
+async fn what_an_answer_repeats_of_the_request_is_masked() {
+    let installation = Installation::with(&[50], ORIGIN).await;
+    let receiver = Receiver::answering(|request| {
+        let name = if request.path == "/wrong" { "authorization" } else { "x-sender" };
+        let repeated = request.header(name).unwrap_or_default();
+        Reply::status(200).header("webhook-allowed-origin", repeated)
+    })
+    .await;
+    let ask = async |path: &str| {
+        let draft = json!({
+            "url": receiver.url(path), "topics": ["t"], "verification": "handshake",
+            "auth_token": "a-bearer-token", "headers": {"x-sender": "hooks.example.com"},
+        });
+        let id = installation.subscribe(draft).await.subscription.id;
+        asked(&installation, id).await
+    };
+    let problem = ask("/wrong").await.problem.expect("it allows another origin");
+    assert!(problem.contains("****") && !problem.contains("a-bearer-token"), "{problem}");
+    assert_eq!(ask("/right").await.problem, None);
+}
+
 /// Goal: the rules for deliveries hold: a private address that no setting allows is not asked.
 #[tokio::test]
 async fn an_endpoint_that_may_not_be_called_is_not_asked() {
@@ -240,6 +314,20 @@ async fn the_command_verifies_and_lists_say_what_is_not_verified() {
     assert!(shown.contains("(by challenge)"), "{shown}");
     let audit = site.run(&["audit", "--object", &id]);
     assert!(audit.contains("challenge, verified at"), "{audit}");
+
+    let moved = ["subscriptions", "update", &id, "--url", &receiver.url("/moved")];
+    let moved = site.command(&moved).output().expect("it can be run");
+    let notes = String::from_utf8_lossy(&moved.stderr).into_owned();
+    assert!(notes.contains(&format!("homing subscriptions verify {id}")), "{notes}");
+
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let url = receiver.url("/applied");
+    let text = format!("subscriptions: [{{url: '{url}', topics: [t], verification: challenge}}]");
+    std::fs::write(file.path(), text).expect("it can be written");
+    let path = file.path().to_str().expect("a name");
+    let applied = site.command(&["subscriptions", "apply", path, "--yes"]).output();
+    let notes = String::from_utf8_lossy(&applied.expect("it can be run").stderr).into_owned();
+    assert!(notes.contains("is not verified"), "{notes}");
 
     let other = site.subscribe(&receiver.url("/plain"), "t", &[]);
     let refused = site.command(&["subscriptions", "verify", &other]).output().expect("it is run");

@@ -50,8 +50,8 @@ impl Headers<'_> {
         Some(values.as_slice().iter().take(max).map(text).collect())
     }
 
-    /// The value of an attribute of a CloudEvent: a text, a number, a flag or an instant in RFC
-    /// 3339; `None`: it is none of these, or empty.
+    /// The value of an attribute of a CloudEvent: a text, a number (one of more than 32 bits is a
+    /// text, too), a flag or an instant in RFC 3339; `None`: it is none of these, or empty.
     ///
     /// Source: CloudEvents 1.0.2, *Specification*, 3, type system.
     #[expect(
@@ -66,7 +66,7 @@ impl Headers<'_> {
                 let ms = i64::try_from(*seconds).ok()?.checked_mul(1_000)?;
                 Value::from(UnixMillis::new(ms).to_string())
             }
-            _ => text(value).map(Value::from).or_else(|| integer(value).map(Value::from))?,
+            _ => text(value).map(Value::from).or_else(|| integer(value).map(whole_number))?,
         };
         Some(found).filter(|found| found != "")
     }
@@ -138,6 +138,11 @@ fn text(value: &AMQPValue) -> Option<String> {
         _ => return None,
     };
     String::from_utf8(bytes.to_vec()).ok()
+}
+
+/// A number as an attribute of a CloudEvent has it.
+fn whole_number(number: i64) -> Value {
+    i32::try_from(number).map_or_else(|_| Value::from(number.to_string()), Value::from)
 }
 
 #[expect(

@@ -3,7 +3,7 @@
 
 use super::{
     MAX_PAGE_LIMIT, StoreError, audit,
-    backend::{Backend, SqlStore, ask},
+    backend::{Backend, Dialect, SqlStore, ask},
     circuit_row::{self, FoundCircuit},
     circuits::{
         CircuitChange, CircuitListing, CircuitOrder, CircuitPage, Intervention, MAX_PRUNED,
@@ -154,7 +154,7 @@ impl<B: Backend> SqlStore<B> {
     }
 
     pub(super) async fn list_circuits(&self, page: &CircuitPage) -> sqlx::Result<CircuitListing> {
-        let rows = self.all(listing(page, B::DIALECT.indexed_by)).await?;
+        let rows = self.all(listing(page, &B::DIALECT)).await?;
         Ok(circuit_row::page(rows, page.order, limit(page)))
     }
 
@@ -183,7 +183,7 @@ impl<B: Backend> SqlStore<B> {
         let (mut transaction, version) = self.ask(step, begun).await?;
         let mut reading = UnsettledReading::new(version);
         while let Some(page) = reading.page() {
-            let rows = listing(page, B::DIALECT.indexed_by).all(&mut transaction);
+            let rows = listing(page, &B::DIALECT).all(&mut transaction);
             let rows = ask::<B, _>("reading the circuits that are not closed", rows).await?;
             let (order, limit) = (page.order, limit(page));
             reading.add(circuit_row::page(rows, order, limit));
@@ -208,11 +208,11 @@ fn limit(page: &CircuitPage) -> u32 {
 }
 
 /// The circuits of a page and one more.
-fn listing<DB: SqlDatabase>(page: &CircuitPage, indexed_by: Option<&'static str>) -> Statement<DB> {
+fn listing<DB: SqlDatabase>(page: &CircuitPage, dialect: &Dialect) -> Statement<DB> {
     let key = page.order.key();
     let mut select = sql(format!("SELECT {CIRCUIT_COLUMNS}, CAST({key} AS bigint) AS sort_key"));
     select = select.push(" FROM circuits");
-    if let Some(indexed_by) = indexed_by.filter(|_| page.failing) {
+    if let Some(indexed_by) = dialect.indexed_by.filter(|_| page.failing) {
         select = select.push(indexed_by).push("circuits_that_fail");
     }
     select = select.push(" WHERE ");
@@ -232,7 +232,7 @@ fn listing<DB: SqlDatabase>(page: &CircuitPage, indexed_by: Option<&'static str>
         select = select.push(" AND state = 'closed' AND failures_in_a_row >= 2");
     }
     if let Some(part) = &page.contains {
-        select = select.push(" AND lower(url) LIKE ").push_bind(containing(part));
+        select = select.push(" AND url").push(dialect.like).push_bind(containing(part));
         select = select.push(" ESCAPE '\\'");
     }
     let order = if page.order == CircuitOrder::Url {

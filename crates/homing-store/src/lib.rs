@@ -68,6 +68,7 @@ mod sqlite;
 mod statement;
 mod statements;
 mod store;
+mod subscription_list;
 mod subscription_store;
 mod subscriptions;
 mod token_row;
@@ -116,6 +117,7 @@ pub use publications::{MAX_PUBLICATIONS, PUBLICATIONS_KEPT, PublicationStore};
 pub use replays::{MAX_REPLAYS, MAX_UNENDED_REPLAYS, ReplayClaim, ReplayStore};
 pub use search::SearchStore;
 pub use sources::SourceStore;
+pub use subscription_list::{SubscriptionListing, SubscriptionOrder, SubscriptionPage};
 pub use subscriptions::{
     Census, Changes, Damaged, ExpiringCertificate, Listing, MAX_CHANGES, MAX_PAGE_LIMIT, Page,
     QuotaError, Snapshot, SubscriptionStore,

@@ -176,6 +176,15 @@ where
 }
 
 impl FoundRow {
+    pub(super) fn id(&self) -> SubscriptionId {
+        self.id
+    }
+
+    /// `None`: its columns cannot be decoded.
+    pub(super) fn url(&self) -> Option<&str> {
+        self.columns.as_ref().ok().map(|columns| columns.url.as_str())
+    }
+
     /// Reads a subscription, or names the one that is corrupt.
     pub(super) fn read(self, keyring: &Keyring) -> Result<Subscription, Corrupt> {
         let Self { id, columns, topics, updated } = self;

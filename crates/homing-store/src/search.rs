@@ -7,13 +7,13 @@
 use async_trait::async_trait;
 
 use super::{
-    Listing, MAX_PAGE_LIMIT, Page, StoreError,
+    Listing, StoreError, SubscriptionListing, SubscriptionPage,
     attempt_row::bytes,
     backend::{Backend, SqlStore},
     history::TopicRow,
     row,
     statement::{containing, sql},
-    statements::WITH_TEXT,
+    subscription_list,
 };
 use homing_domain::{history::TopicSeen, id::DeliveryId};
 
@@ -33,20 +33,22 @@ const EVENTS: [&str; 2] = [
 const EVENT_OF: &str = "\
     SELECT event FROM (SELECT event, delivery FROM attempts ORDER BY id DESC LIMIT $1) AS newest \
     WHERE delivery = $2 LIMIT 1";
-const TOPICS_WITH: &str = "\
+const TOPICS: &str = "\
     SELECT topic, first_ms, last_ms, events, unwanted, unwanted_ms FROM topics \
-    WHERE topic <> '' AND lower(topic) LIKE $1 ESCAPE '\\' ORDER BY last_ms DESC, topic LIMIT $2";
+    WHERE topic <> '' AND topic";
 
 /// The part of a [`Store`](super::Store) that searches.
 #[async_trait]
 pub trait SearchStore {
-    /// One page of the subscriptions whose id begins with `text`, or that have it in their URL, a
-    /// topic, their description, their owner or their labels, in whatever case.
+    /// One page of the list of subscriptions, in an order, by what they have in them.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: a step that failed.
-    async fn subscriptions_with(&self, text: &str, page: Page) -> Result<Listing, StoreError>;
+    async fn list_subscriptions(
+        &self,
+        page: &SubscriptionPage,
+    ) -> Result<SubscriptionListing, StoreError>;
 
     /// Ids of events that begin with `prefix`, ordered, at most `limit`: those in the attempt log
     /// or parked.
@@ -75,15 +77,16 @@ pub trait SearchStore {
 
 #[async_trait]
 impl<B: Backend> SearchStore for SqlStore<B> {
-    async fn subscriptions_with(&self, text: &str, page: Page) -> Result<Listing, StoreError> {
-        let limit = page.limit.clamp(1, MAX_PAGE_LIMIT);
-        let after = page.after.map(|id| id.to_string()).unwrap_or_default();
-        let part = containing(text);
-        let prefix = part.trim_start_matches('%').to_owned();
-        let rows = sql(WITH_TEXT).bind(after).bind(i64::from(limit).saturating_add(1));
-        let rows = self.all(rows.bind(part).bind(prefix));
-        let rows = self.ask("searching the subscriptions", rows).await?;
-        Ok(row::page(rows, limit, &self.keyring))
+    async fn list_subscriptions(
+        &self,
+        page: &SubscriptionPage,
+    ) -> Result<SubscriptionListing, StoreError> {
+        let limit = subscription_list::limit(page);
+        let rows = self.all::<row::FoundRow>(subscription_list::listing(page, &B::DIALECT));
+        let rows = self.ask("listing the subscriptions", rows).await?;
+        let last = subscription_list::last(page, &rows);
+        let Listing { subscriptions, corrupt, next } = row::page(rows, limit, &self.keyring);
+        Ok(SubscriptionListing { subscriptions, corrupt, next: next.and(last) })
     }
 
     async fn events_with(&self, prefix: &str, limit: u32) -> Result<Vec<String>, StoreError> {
@@ -105,7 +108,9 @@ impl<B: Backend> SearchStore for SqlStore<B> {
     }
 
     async fn topics_with(&self, text: &str, limit: u32) -> Result<Vec<TopicSeen>, StoreError> {
-        let rows = sql(TOPICS_WITH).bind(containing(text)).bind(i64::from(limit));
+        let rows = sql(TOPICS).push(B::DIALECT.like).push_bind(containing(text));
+        let rows = rows.push(" ESCAPE '\\' ORDER BY last_ms DESC, topic LIMIT ");
+        let rows = rows.push_bind(i64::from(limit));
         let rows = self.ask("searching topics", self.all::<TopicRow>(rows)).await?;
         Ok(rows.into_iter().map(TopicSeen::from).collect())
     }

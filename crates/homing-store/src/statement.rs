@@ -129,7 +129,8 @@ pub(super) struct Statement<DB: SqlDatabase> {
     arguments: sqlx::Result<DB::Arguments>,
 }
 
-/// A pattern for `lower(…) LIKE … ESCAPE '\\'` that all match in which `part` is, in whatever case.
+/// A pattern for [`Dialect::like`](super::backend::Dialect) and `ESCAPE '\\'` that all match in which
+/// `part` is, in whatever case.
 pub(super) fn containing(part: &str) -> String {
     let escaped = part.to_lowercase().replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
     format!("%{escaped}%")

@@ -41,12 +41,8 @@ pub(super) const UPDATED: &str = "SELECT updated_ms FROM subscriptions WHERE id 
 pub(super) const BY_ID: &str = subscriptions!("id = $1");
 /// The empty text sorts before every id.
 pub(super) const BEHIND: &str = subscriptions!("id > $1 ORDER BY id LIMIT $2");
-/// Behind `$1`, at most `$2`, with what matches `$3` or an id that matches `$4`.
-pub(super) const WITH_TEXT: &str = subscriptions!(
-    "id > $1 AND (lower(url) LIKE $3 ESCAPE '\\' OR lower(topics) LIKE $3 ESCAPE '\\' \
-     OR lower(description) LIKE $3 ESCAPE '\\' OR lower(owner) LIKE $3 ESCAPE '\\' \
-     OR lower(labels) LIKE $3 ESCAPE '\\' OR id LIKE $4 ESCAPE '\\') ORDER BY id LIMIT $2"
-);
+/// To be continued with a condition.
+pub(super) const SUBSCRIPTIONS: &str = subscriptions!("");
 pub(super) const TOTALS: &str = "SELECT number, filter_bytes FROM subscription_totals";
 /// Counts the totals that have drifted: 0 or 1.
 pub(super) const DRIFTED: &str = "\

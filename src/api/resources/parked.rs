@@ -131,7 +131,7 @@ pub(super) async fn list(
     let _permit = if body { Some(app.permits.parked().await?) } else { None };
     let parking = &app.services.parking;
     let unchanged = |error| Problem::parking(error, "all parked messages are still parked");
-    let listing = parking.page(&selection, after, limit, bodies).await.map_err(unchanged)?;
+    let listing = parking.page(&selection, after.into(), limit, bodies).await.map_err(unchanged)?;
     let matched = parking.count(&selection, MAX_COUNTED).await.map_err(unchanged)?;
     let Listing { entries, next, total, arriving } = listing;
     let entries = entries.into_iter().map(ShownEntry::new).collect();

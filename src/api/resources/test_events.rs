@@ -59,14 +59,39 @@ pub(super) async fn send(
             FieldError::new("body", Chain(&error)).into()
         }
         TestEventError::Body(error) => FieldError::new("body", error).into(),
-        // Of the proxy, or of name servers.
-        TestEventError::Request(error) if error.may_pass() => {
-            Problem::new(Kind::NotReady, Chain(&error).to_string())
-        }
-        TestEventError::Request(error) => {
+        TestEventError::Request(error) => unsent(error).unwrap_or_else(|error| {
             let detail = Chain(&error).to_string();
             tracing::error!(error = detail, "api.test_event_failed");
             Problem::new(Kind::Internal, detail)
-        }
+        }),
     })
+}
+
+/// The problem of a request to an endpoint that was not made; `Err`: a failure of homing's own.
+pub(super) fn unsent(error: RequestError) -> Result<Problem, RequestError> {
+    if error.may_pass() {
+        // Of the proxy, or of name servers.
+        return Ok(Problem::new(Kind::NotReady, Chain(&error).to_string()));
+    }
+    if let RequestError::Certificate(error) = error {
+        return Ok(error.into());
+    }
+    let is_refused = matches!(error, RequestError::ProxyRefuses(_));
+    if is_refused { Ok(FieldError::new("url", Chain(&error)).into()) } else { Err(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: what the client can mend is no failure of homing's, which would alarm its operator.
+    #[test]
+    fn a_url_that_the_proxy_refuses_is_the_clients() {
+        let refused = unsent(RequestError::ProxyRefuses("403".into())).expect("the client's");
+        assert_eq!(refused.errors().first().map(|error| error.field.as_str()), Some("url"));
+        let field = FieldError::new("client_certificate", "has expired");
+        let expired = unsent(RequestError::Certificate(field.clone())).expect("the client's");
+        assert_eq!(expired.errors(), [field]);
+        assert!(unsent(RequestError::Unsendable("x".into())).is_err(), "homing's own");
+    }
 }

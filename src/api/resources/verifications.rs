@@ -2,6 +2,7 @@
 
 use axum::{Json, extract::State};
 
+use super::test_events::unsent;
 use crate::{
     api::requests::{extract::IdInPath, query::NoParameters},
     verification::{self, VerificationError, VerificationResponse},
@@ -30,13 +31,10 @@ pub(super) async fn verify(
     let verified = verification::verify(&app.endpoints, &services.registry, id).await;
     verified.map(Json).map_err(|error| match error {
         VerificationError::Registry(error) => error.into(),
-        VerificationError::Request(error) if error.may_pass() => {
-            Problem::new(Kind::NotReady, Chain(&error).to_string())
-        }
-        VerificationError::Request(error) => {
+        VerificationError::Request(error) => unsent(error).unwrap_or_else(|error| {
             let detail = Chain(&error).to_string();
             tracing::error!(error = detail, "api.verification_failed");
             Problem::new(Kind::Internal, detail)
-        }
+        }),
     })
 }

@@ -3,7 +3,7 @@
 use clap_complete::ArgValueCandidates;
 use serde_json::Value;
 
-use super::{create, fields::Fields};
+use super::{create, fields::Fields, verify};
 use crate::cli::{
     complete,
     failure::{Exit, Failure},
@@ -75,6 +75,7 @@ pub(super) async fn run(
     let has_url = changes.contains_key("url");
     let updated = target.update_subscription(id, changes).await?;
     create::write("updated", &updated, output)?;
+    verify::advise(&updated.view, output);
     if has_url {
         create::warn_of_address(target, &updated.view, output)?;
     }

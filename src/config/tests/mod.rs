@@ -31,6 +31,7 @@ fn values_that_make_no_sense_name_their_key() {
     insta::assert_snapshot!(error("[broker]\nurl = \"localhost\""), @"`broker.url`: not an AMQP URL; write it as amqp://user:password@host:5672/vhost");
     insta::assert_snapshot!(error("[broker]\nprefix = \"a b\""), @"`broker.prefix`: a prefix has 1 to 64 letters, digits, `-`, `_` and `.`");
     insta::assert_snapshot!(error("[endpoint]\nallow_networks = [\"10.0.0.0/33\"]"), @"`endpoint.allow_networks`: `10.0.0.0/33` is not a network such as 10.1.0.0/16");
+    insta::assert_snapshot!(error("[endpoint]\ndeadline = \"99999y\""), @"`endpoint.deadline`: at most 10m: the broker takes back what a worker keeps for half an hour");
     insta::assert_snapshot!(error("[schedule]\ndefault = \"hourly\""), @"`schedule.default`: no schedule `hourly`; one of workfront, workfront-delay, standard-webhooks");
     insta::assert_snapshot!(error("[schedule.custom]\nfast = [\"0s\"]"), @"`schedule.custom`: fast: wait 1 is 0ns; a wait lasts from 1 ms to 4294967.295s");
     insta::assert_snapshot!(error("[store]\nurl = \"mysql://x\""), @"`store.url`: write it as sqlite:homing.db or postgres://user:password@host:5432/database");
@@ -50,6 +51,17 @@ fn values_that_make_no_sense_name_their_key() {
     insta::assert_snapshot!(error("[traces]\ncollector = \"nowhere\""), @"`traces.collector`: write it as http://127.0.0.1:4318, or https://…; empty: no traces");
     insta::assert_snapshot!(error("[traces]\nsample_percent = 101"), @"`traces.sample_percent`: from 0 to 100");
     insta::assert_snapshot!(error("[attempts]\nresponse_bytes = 5000"), @"`attempts.response_bytes`: at most 4096");
+}
+
+#[test]
+fn a_setting_of_a_few_words_names_them() {
+    insta::assert_snapshot!(error("[endpoint]\nproxy_dns = \"both\""), @r#"`endpoint.proxy_dns`: unknown value `both`, expected `homing` or `proxy`; for example "homing""#);
+    insta::assert_snapshot!(error("[circuit]\non_gone = \"stop\""), @r#"`circuit.on_gone`: unknown value `stop`, expected `freeze` or `retry`; for example "freeze""#);
+    insta::assert_snapshot!(error("[events]\ntopic_from = \"key\""), @r#"`events.topic_from`: unknown value `key`, expected `routing-key` or `type`; for example "routing-key""#);
+    insta::assert_snapshot!(error("[events]\nsubscription_header = \"x\""), @r#"`events.subscription_header`: unknown value `x`, expected `refuse` or `accept`; for example "refuse""#);
+    insta::assert_snapshot!(error("[attempts]\npayloads = \"some\""), @r#"`attempts.payloads`: unknown value `some`, expected one of `failed`, `all`, `none`; for example "failed""#);
+    insta::assert_snapshot!(error("[log]\nformat = \"xml\""), @r#"`log.format`: unknown value `xml`, expected `human` or `json`; for example "human""#);
+    insta::assert_snapshot!(error("[api]\ncolour = \"pink\""), @r#"`api.colour`: unknown value `pink`, expected one of ``, `blue`, `green`, `amber`, `red`, `violet`, `grey`; for example """#);
 }
 
 #[test]

@@ -143,7 +143,7 @@ if (current.length > 0) {
 }
 
 // Keys.
-const PAGES = { o: "/", e: "/endpoints", d: "/deliveries", p: "/parked", s: "/subscriptions", t: "/topics", a: "/audit", r: "/replays" };
+const PAGES = { o: "/", e: "/endpoints", d: "/deliveries", p: "/parked", s: "/subscriptions", t: "/topics", a: "/audit", r: "/replays", ",": "/settings" };
 let isGoing = 0;
 function step(by) {
   const rows = [...document.querySelectorAll("main tbody tr")].filter((row) => row.querySelector("a") && row.checkVisibility());

@@ -37,7 +37,7 @@ use homing_domain::{
 };
 use homing_store::{
     CircuitOrder, CircuitPage, ErrorFilter, Page as Part, ParkedPage, SearchText, Selection,
-    StoreError,
+    StoreError, SubscriptionPage,
 };
 
 /// Results of a kind that are shown.
@@ -254,8 +254,9 @@ async fn subscriptions(
     if !is_sought {
         return Ok((Vec::new(), false));
     }
-    let page = Part { after: None, limit: SHOWN };
-    let listing = app.services.store.subscriptions_with(text, page).await?;
+    let contains = Some(text.to_owned());
+    let page = SubscriptionPage { contains, limit: SHOWN, ..SubscriptionPage::default() };
+    let listing = app.services.store.list_subscriptions(&page).await?;
     let views = listing.subscriptions.iter().map(registry::View::from).collect();
     Ok((views, listing.next.is_some()))
 }

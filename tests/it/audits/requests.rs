@@ -177,7 +177,7 @@ const FORMS: [Form; 27] = [
     ("/endpoint/pause", "url=https://example.com/hook&for=1h", Record("endpoint paused")),
     ("/endpoint/undo", "", Elsewhere),
     ("/endpoints/selected", "", Nothing),
-    ("/endpoints/set", "action=disable&count=1", Record("endpoint disabled")),
+    ("/endpoints/set", "action=disable&count=1&shown=9999999999999", Record("endpoint disabled")),
     ("/sources/{name}/pause", "", Record("source paused")),
     ("/sources/{name}/resume", "", Record("source resumed")),
     ("/sources/{name}/reset", "to=largest", Record("source reset")),

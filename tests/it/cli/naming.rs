@@ -3,39 +3,17 @@
 use serde_json::{Value, json};
 
 use super::Home;
-use crate::support::{PATIENCE, contract, eventually, holds, receiver::Receiver};
+use crate::support::{contract, eventually, holds, receiver::Receiver};
 
 /// With an archive and a source.
 fn home() -> Home {
     let home = Home::new();
-    let settings = std::fs::read_to_string(home.folder.path().join("homing.toml"));
-    let settings = settings.expect("it was written");
+    let settings =
+        std::fs::read_to_string(home.folder.path().join("homing.toml")).expect("it is there");
     let further = "[archive]\nenabled = true\n[source.livestream.main]\n\
                    url = \"https://stream.example.com/s\"\nclient_id = \"id\"\nclient_secret = \"x\"\n";
     home.write("homing.toml", format!("{settings}{further}").as_bytes());
     home
-}
-
-/// Learns the description of the API.
-async fn learn(api: &str) {
-    // Another test may have been first.
-    let _installed = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder().timeout(PATIENCE).build().expect("a client");
-    contract::learn(api, &client).await;
-}
-
-/// The documents of commands whose exit code says that the endpoint refused.
-fn check_refused(home: &Home, id: &str) {
-    let document = |arguments: &[&str]| -> Value {
-        serde_json::from_str(&home.run(arguments).stdout).expect("one document")
-    };
-    let tested = document(&["subscriptions", "test", id, "--json"]);
-    assert_eq!(tested.get("accepted"), Some(&json!(false)), "{tested}");
-    contract::check_names("POST /v1/subscriptions/{id}/test", &tested);
-    home.run(&["subscriptions", "update", id, "--verification", "handshake"]).done();
-    let asked = document(&["subscriptions", "verify", id, "--json"]);
-    assert_eq!(asked.get("verified"), Some(&json!(false)), "{asked}");
-    contract::check_names("POST /v1/subscriptions/{id}/verify", &asked);
 }
 
 /// Goal: no command has a name of its own for what the API has. Method: the document of each is
@@ -46,7 +24,10 @@ async fn documents_of_commands_have_the_names_of_the_api() {
     let home = home();
     let receiver = Receiver::failing().await;
     let (_running, api) = home.serve(&["--role", "api", "--role", "worker"]).await;
-    learn(&api).await;
+    // Another test may have been first.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    contract::learn(&api, &client).await;
     let run = |arguments: &[&str]| home.run(&[arguments, &["--json"]].concat()).json();
 
     let url = receiver.url("/hook");
@@ -101,5 +82,13 @@ async fn documents_of_commands_have_the_names_of_the_api() {
     for (command, operation) in commands {
         contract::check_names(operation, &run(&command));
     }
-    check_refused(&home, &id);
+    let tested = home.run(&["subscriptions", "test", &id, "--json"]);
+    let tested: Value = serde_json::from_str(&tested.stdout).expect("one document");
+    assert_eq!(tested["accepted"], json!(false), "{tested}");
+    contract::check_names("POST /v1/subscriptions/{id}/test", &tested);
+    run(&["subscriptions", "update", &id, "--verification", "handshake"]);
+    let asked = home.run(&["subscriptions", "verify", &id, "--json"]);
+    let asked: Value = serde_json::from_str(&asked.stdout).expect("one document");
+    assert_eq!(asked["verified"], json!(false), "{asked}");
+    contract::check_names("POST /v1/subscriptions/{id}/verify", &asked);
 }

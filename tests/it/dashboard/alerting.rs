@@ -92,6 +92,7 @@ async fn each_receiver_is_added_tried_and_gets_what_happens_to_an_endpoint() {
         browser.see("#tested", "accepted").await;
         assert!(!browser.text("#tested").await.contains("not accepted"), "{kind}");
     }
+    browser.assert_accessible("receivers of alerts").await;
     for (name, width, scheme) in [("light", 1_280, "light"), ("phone-dark", 390, "dark")] {
         browser.look(Look { width, scheme }).await;
         browser.keep(&format!("alerting-{name}")).await;

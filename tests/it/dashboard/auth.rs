@@ -48,6 +48,7 @@ async fn a_token_logs_in_and_out() {
     browser.go("/subscriptions?q=https://example.com").await;
     assert!(browser.path().await.starts_with("/login?next="), "{}", browser.path().await);
     browser.keep("login").await;
+    browser.assert_accessible("the login").await;
     browser.fill("#token", "made up").await;
     browser.follow("button#login").await;
     browser.see("main", "This token is unknown").await;

@@ -9,6 +9,7 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{sync::SemaphorePermit, time::Instant};
 
-use crate::support::{PATIENCE, eventually, holds, wait_for};
+use crate::support::{PATIENCE, clients, eventually, holds, wait_for};
 
 /// Browsers at one time: each takes some hundred megabytes.
 static PLACES: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(2);
@@ -37,11 +38,18 @@ pub(crate) struct Browser {
 }
 
 /// The conditions under which a page is viewed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Look {
     pub width: u32,
     pub scheme: &'static str,
 }
+
+/// A page looks like this where nothing else is asked for.
+pub(crate) const DESK: Look = Look { width: 1_280, scheme: "light" };
+
+/// The looks in which every page is to be accessible.
+pub(crate) const ACCESSIBLE: [Look; 3] =
+    [Look { width: 390, scheme: "light" }, Look { width: 1_280, scheme: "dark" }, DESK];
 
 impl Browser {
     /// Opens one that will look at pages of `base_url`.
@@ -125,6 +133,41 @@ impl Browser {
     /// The result of a script on the page.
     pub(crate) async fn script(&self, script: &str) -> Value {
         self.call(Method::POST, "/execute/sync", json!({"script": script, "args": []})).await
+    }
+
+    /// Checks that the page breaks no rule of axe, light and dark, on a desk and on a phone; scripts
+    /// run from then on.
+    pub(crate) async fn assert_accessible(&self, page: &str) {
+        self.devtools("Emulation.setScriptExecutionDisabled", json!({"value": false})).await;
+        for look in ACCESSIBLE {
+            self.look(look).await;
+            assert_eq!(self.violations().await, Vec::<String>::new(), "{page}, {look:?}");
+        }
+    }
+
+    /// The rules of axe that the page breaks, each with the first elements that break it.
+    ///
+    /// Source: axe-core's API, `axe.run`; its rules are those of WCAG 2.2 A and AA, and its best
+    /// practices.
+    pub(crate) async fn violations(&self) -> Vec<String> {
+        static AXE: LazyLock<String> = LazyLock::new(|| {
+            let file = clients().join("node_modules/axe-core/axe.min.js");
+            let missing = "axe-core is not there: run `make test`, which installs it";
+            fs::read_to_string(file).expect(missing)
+        });
+        let is_there = self.script("return window.axe !== undefined").await;
+        if is_there == false {
+            self.script(&AXE).await;
+        }
+        let run = "const end = arguments[arguments.length - 1]; \
+                   axe.run(document, {preload: false, resultTypes: ['violations']}) \
+                   .then((found) => end(found.violations.map((rule) => `${rule.id}: ${rule.help}: ` \
+                   + rule.nodes.slice(0, 3).map((node) => node.html.slice(0, 160)).join(' | '))), \
+                   (error) => end([String(error)]))";
+        let run = json!({"script": run, "args": []});
+        let found = self.call(Method::POST, "/execute/async", run).await;
+        let found = found.as_array().expect("a list of violations").iter();
+        found.map(|rule| rule.as_str().expect("a text").to_owned()).collect()
     }
 
     /// The number of elements that a selector finds.

@@ -9,6 +9,8 @@ use crate::{
     support::{broker::Raw, eventually, holds},
 };
 
+/// The reason of a circuit that an operator closed, in a form.
+const ENABLED: &str = "%7B%22reason%22%3A%22enabled%22%7D";
 const FILTER: &str = r#"{"fieldName": "status", "fieldValue": "CUR", "comparison": "eq"}"#;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,6 +32,7 @@ async fn a_subscription_is_made_changed_tried_out_and_removed() {
     browser.fill("#url", &scene.receiver.url("/shop")).await;
     browser.follow("#save").await;
     assert!(browser.text("#secret").await.starts_with("whsec_"));
+    browser.assert_accessible("a new subscription").await;
     browser.see("main", "fieldName").await;
 
     browser.follow("#edit").await;
@@ -80,14 +83,18 @@ async fn a_subscription_is_made_changed_tried_out_and_removed() {
     browser.see("main", "a-client").await;
     browser.see("main", "at https://auth.example.com/token").await;
 
+    find_and_delete(&browser, &scene.receiver.url("/shop")).await;
+    browser.see("main", "4 subscriptions").await;
+}
+
+async fn find_and_delete(browser: &Browser, url: &str) {
     browser.go("/subscriptions").await;
-    browser.fill("#q", &scene.receiver.url("/shop")).await;
+    browser.fill("#q", url).await;
     browser.follow("#find").await;
     assert_eq!(browser.count("tbody tr").await, 1);
     browser.follow("tbody a").await;
     browser.click("#sure").await;
     browser.follow("#delete").await;
-    browser.see("main", "4 subscriptions").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,7 +185,7 @@ async fn an_endpoint_is_disabled_enabled_and_sent_what_was_parked() {
 /// Goal: during a pause nothing is sent; its end, or an operator, sends what was held.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_is_paused_and_gets_what_was_held_afterwards() {
-    let scene = Scene::set().await;
+    let scene = Scene::holding().await;
     let installation = &scene.running.installation;
     let well = scene.receiver.url("/well");
     let browser = Browser::open(scene.url()).await;
@@ -187,10 +194,12 @@ async fn an_endpoint_is_paused_and_gets_what_was_held_afterwards() {
     browser.click("#for option:nth-child(2)").await;
     browser.follow("#pause").await;
     browser.see("#undo", "Paused: its deliveries are held").await;
+    browser.assert_accessible("an endpoint that was just paused").await;
     browser.see("main", "an operator paused it").await;
     browser.see("main", "in 59 min").await;
     installation.publisher.publish(Raw::new("order.new", "paused-1", "{}")).await;
-    browser.go_until(&format!("/deliveries?event=paused-1&url={well}"), "tbody .state.wait").await;
+    let held = format!("/deliveries?event=paused-1&url={well}&state=held");
+    browser.go_until(&held, "tbody .state.wait").await;
     assert_eq!(scene.receiver.count_at("/well"), before);
     browser.go(&format!("/endpoint?url={well}")).await;
     browser.follow("#probe").await;
@@ -213,8 +222,10 @@ async fn an_endpoint_is_paused_and_gets_what_was_held_afterwards() {
     };
     let now = clock::now().get();
     for (at, why) in [(now, "changed again"), (now - 60_000, "ten seconds")] {
-        let answer =
-            form(format!("url={well}&was=closed&at={at}")).send().await.expect("an answer");
+        let answer = form(format!("url={well}&was=closed&why={ENABLED}&at={at}"))
+            .send()
+            .await
+            .expect("an answer");
         let answer = answer.text().await.expect("text");
         assert!(answer.contains(why), "{answer}");
     }
@@ -255,6 +266,7 @@ async fn what_is_parked_is_looked_at_sent_again_dropped_and_exported() {
     browser.go("/parked?reason=exhausted").await;
     browser.follow("#drop-matching").await;
     browser.see("#go", "Drop 3 messages").await;
+    browser.assert_accessible("a drop that is to be confirmed").await;
     browser.click("#go").await;
     assert_eq!(
         browser.count("#sure:invalid").await,

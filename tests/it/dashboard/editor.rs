@@ -61,6 +61,34 @@ async fn all_errors_are_shown_at_once_and_nothing_typed_is_lost() {
     }
     let total = scene.running.installation.parts.store.count_subscriptions().await;
     assert_eq!(total.expect("the store answers"), 4);
+    browser.assert_accessible("a form that is refused").await;
+}
+
+/// Goal: an edit takes nothing back that someone else changed meanwhile, unless that is meant.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_that_was_overtaken_is_saved_only_once_that_is_known() {
+    let scene = Scene::set().await;
+    let registry = &scene.running.installation.parts.registry;
+    let draft = json!({"url": scene.receiver.url("/edited"), "topics": ["edited"]});
+    let id = scene.running.installation.subscribe(draft).await.subscription.id;
+    let browser = Browser::open(scene.url()).await;
+    browser.go(&format!("/subscriptions/{id}/edit")).await;
+    let changes = json!({"owner": "the other team"});
+    let changes = changes.as_object().cloned().expect("an object");
+    registry.update(id, changes).await.expect("it is there");
+    browser.fill("#description", "mine").await;
+    browser.fill("#rate_limit", "many").await;
+    // No other error hides it.
+    browser.follow("#save").await;
+    browser.see("#said", "Someone has changed this subscription").await;
+    assert_eq!(registry.get(id).await.expect("it is there").spec.description, None);
+    browser.follow("#save").await;
+    browser.see("#rate_limit-error", "invalid digit").await;
+    browser.fill("#rate_limit", "5").await;
+    browser.follow("#save").await;
+    browser.see(".said", "Updated").await;
+    let spec = registry.get(id).await.expect("it is there").spec;
+    assert_eq!((spec.description.as_deref(), spec.owner), (Some("mine"), None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,6 +164,8 @@ async fn recent_events_are_tried_before_anything_is_saved() {
     let row = "#trial tr:has([href=\"/event?id=order-1\"])";
     browser.see(row, "matches").await;
     browser.see("#trial tr:has([href=\"/event?id=old-1\"])", "no pattern matches").await;
+    browser.assert_accessible("recent events that are tried").await;
+    browser.without_scripts().await;
     browser.fill("#filter_0_value", "13").await;
     browser.follow("#try").await;
     browser.see("#trial", "0 of").await;
@@ -194,16 +224,16 @@ async fn a_subscription_is_duplicated_paused_and_found_by_its_labels() {
     }
     browser.follow("tbody tr:nth-child(2) a").await;
     browser.follow("#pause").await;
-    browser.see("main", "Disabled: nothing is sent to it").await;
+    browser.see("#undo", "Paused: its deliveries are held").await;
     browser.go("/subscriptions?q=/second").await;
     browser.follow("tbody a").await;
-    browser.see("#paused", "paused").await;
+    browser.see("#state", "an operator paused it").await;
     // This process does not follow the subscriptions by itself.
     installation.parts.subscriptions.refresh().await.expect("the store answers");
     installation.publisher.publish(Raw::new("billing.due", "held-1", "{}")).await;
     scene.receiver.wait_for_at("/first", 1).await;
     assert_eq!(scene.receiver.count_at("/second"), 0);
-    browser.follow("#pause").await;
+    browser.follow("#enable").await;
     browser.see("main", "Enabled").await;
     // Its endpoint is shown with its owner.
     eventually(async || {

@@ -19,6 +19,7 @@ async fn the_first_steps_are_ticked_as_they_are_done() {
     browser.see("#first-run li:nth-child(3):not(.done)", "homing subscriptions create").await;
     assert!(browser.count("#first-run button.copy").await > 0, "the commands can be copied");
     browser.keep("first-run").await;
+    browser.assert_accessible("the first steps").await;
 
     let receiver = Receiver::accepting().await;
     let worker = installation.start();
@@ -31,6 +32,7 @@ async fn the_first_steps_are_ticked_as_they_are_done() {
     browser.element("body:not(:has(#first-run))").await;
     browser.see("main", "No open problems").await;
     browser.keep("well").await;
+    browser.assert_accessible("no open problems").await;
 
     // It is said only while it is so. This process does not follow the subscriptions by itself.
     installation.parts.subscriptions.refresh().await.expect("the store answers");

@@ -121,6 +121,7 @@ async fn the_first_screen_names_what_is_broken_the_worst_first() {
         browser.go("/").await;
         browser.element("#broken tbody tr:nth-child(3)").await;
         browser.keep(&format!("incident-{name}")).await;
+        assert_eq!(browser.violations().await, Vec::<String>::new(), "{name}");
         let wide = browser.script("return document.documentElement.scrollWidth").await;
         assert!(wide.as_u64().is_some_and(|wide| wide <= width.into()), "{name}: {wide}");
     }

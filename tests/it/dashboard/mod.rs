@@ -17,10 +17,11 @@ mod settings;
 use serde_json::json;
 
 use crate::{
-    api::{Running, start_with},
+    api::{Running, serve, start_with},
     support::{
         broker::Raw,
-        eventually, holds, installation,
+        eventually, holds,
+        installation::{self, Installation},
         receiver::{Receiver, Reply},
     },
 };
@@ -43,8 +44,20 @@ const SETTINGS: &str = "archive.enabled = true\n\
                         source.livestream.main.client_secret = \"hidden\"\n";
 
 impl Scene {
+    /// Held deliveries are parked at once.
     async fn set() -> Self {
         let running = Box::pin(start_with(SETTINGS)).await;
+        Box::pin(Self::of(running)).await
+    }
+
+    /// Held deliveries stay held.
+    async fn holding() -> Self {
+        let installation = Box::pin(Installation::with(&[50], SETTINGS)).await;
+        let running = Box::pin(serve(installation)).await;
+        Box::pin(Self::of(running)).await
+    }
+
+    async fn of(running: Running) -> Self {
         let receiver = Receiver::answering(|request| match request.path.as_str() {
             "/gone" => Reply::status(410),
             "/failing" => Reply::status(503).saying(SCRIPT),

@@ -31,6 +31,20 @@ async fn assert_nothing_ran(browser: &Browser, page: &str) {
     assert_eq!(browser.count(elements).await, 0, "{page}: an element from outside");
 }
 
+/// Panics unless the page shows the text, has one heading, and is no wider than the screen.
+async fn assert_shows(browser: &Browser, look: Look, (name, path, text): (&str, &str, &str)) {
+    browser.look(look).await;
+    browser.go(path).await;
+    browser.script(OPEN_ALL).await;
+    browser.see("main", text).await;
+    assert_eq!(browser.count("h1").await, 1, "{name}");
+    let Look { width, scheme } = look;
+    let wide = browser.script("return document.documentElement.scrollWidth").await;
+    let fits = wide.as_u64().is_some_and(|wide| wide <= width.into());
+    assert!(fits, "{name} at {width}: {wide}");
+    browser.keep(&format!("{name}-{width}-{scheme}")).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_shows_what_it_should_and_runs_nothing_from_outside() {
     let scene = Scene::set().await;
@@ -95,16 +109,7 @@ async fn every_page_shows_what_it_should_and_runs_nothing_from_outside() {
     ];
     for (name, path, text) in &pages {
         for look in LOOKS {
-            browser.look(look).await;
-            browser.go(path).await;
-            browser.script(OPEN_ALL).await;
-            browser.see("main", text).await;
-            assert_eq!(browser.count("h1").await, 1, "{name}");
-            let Look { width, scheme } = look;
-            let wide = browser.script("return document.documentElement.scrollWidth").await;
-            let fits = wide.as_u64().is_some_and(|wide| wide <= width.into());
-            assert!(fits, "{name} at {width}: {wide}");
-            browser.keep(&format!("{name}-{width}-{scheme}")).await;
+            assert_shows(&browser, look, (name, path, text)).await;
         }
         // The answer of an address that names nothing is in the console.
         if *name == "problem" {

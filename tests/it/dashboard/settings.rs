@@ -38,6 +38,7 @@ async fn every_page_shows_who_is_logged_in_and_where() {
     }
     browser.go("/settings").await;
     browser.see("#name", "api.tokens").await;
+    browser.assert_accessible("an installation with a colour").await;
     for (width, scheme) in [(1_280, "light"), (390, "dark")] {
         browser.look(Look { width, scheme }).await;
         browser.keep(&format!("site-{width}-{scheme}")).await;
@@ -124,6 +125,7 @@ async fn the_first_token_closes_the_door_to_those_without() {
     browser.click("#scope option[value=write]").await;
     browser.follow("#create").await;
     browser.see("main", "these pages ask for a token, too").await;
+    browser.assert_accessible("a new token").await;
     let text = browser.text("#token-text").await;
     eventually(async || {
         browser.go("/endpoints").await;
@@ -137,4 +139,13 @@ async fn the_first_token_closes_the_door_to_those_without() {
     browser.go("/tokens/ci").await;
     browser.see("main", "you are logged out").await;
     browser.see("main", "It is the last one").await;
+    browser.assert_accessible("a token to be revoked").await;
+    browser.go("/tokens").await;
+    browser.fill("#name", "viewer").await;
+    browser.follow("#create").await;
+    browser.go("/tokens/ci").await;
+    browser.see("main", "No other token may write").await;
+    browser.go("/tokens/viewer").await;
+    browser.see("main", "Revoke this token").await;
+    assert!(!browser.text("main").await.contains("No other token"), "the other one may write");
 }

@@ -43,6 +43,11 @@ async fn changes(store: &dyn Store) -> Result<Vec<(Action, String)>, StoreError>
     Ok(changes.map(|record| (record.change.action, record.change.object)).collect())
 }
 
+fn token(name: &str) -> Result<ApiToken, Box<dyn std::error::Error>> {
+    let digest = TokenDigest::of(b"homing_secret");
+    Ok(ApiToken { name: name.parse()?, digest, scope: Scope::Read, created: clock::now() })
+}
+
 pub(super) async fn every_change_of_the_store_is_on_record_with_its_actor(place: Place) -> Kept {
     let store = place.open().await?;
     let hers = store.by(&anna());
@@ -67,12 +72,7 @@ pub(super) async fn every_change_of_the_store_is_on_record_with_its_actor(place:
     let (open, tally) = dead("open");
     store.merge_tallies(&[(open.clone(), tally)], &CircuitRules::default(), at(0)).await?;
     hers.set_circuit(&open, Intervention::Probe, at(0)).await?;
-    let token = ApiToken {
-        name: "ci".parse()?,
-        digest: TokenDigest::of(b"homing_secret"),
-        scope: Scope::Read,
-        created: clock::now(),
-    };
+    let token = token("ci")?;
     assert!(hers.insert_token(&token).await? && hers.remove_token("ci").await?);
     hers.set_source("main", &SourceStatus::Paused, clock::now()).await?;
     hers.set_source("main", &SourceStatus::Running, clock::now()).await?;
@@ -109,17 +109,13 @@ pub(super) async fn every_change_of_the_store_is_on_record_with_its_actor(place:
     assert_eq!(difference(Action::Updated), updated);
     let disabled = json!({"state": {"before": "closed", "after": "frozen"}});
     assert_eq!(difference(Action::Disabled), disabled);
-    let paused = json!({
-        "state": {"before": "closed", "after": "open"}, "until": until.to_string(),
-    });
+    let until = until.to_string();
+    let paused = json!({"state": {"before": "closed", "after": "open"}, "until": until});
     assert_eq!(difference(Action::Paused), paused);
     let undone = records.iter().filter(|record| record.change.difference.contains_key("undone"));
     assert_eq!(undone.count(), 1, "the second finds nothing to take back");
-    assert!(
-        !json!(records.iter().map(|one| &one.change.difference).collect::<Vec<_>>())
-            .to_string()
-            .contains("secret")
-    );
+    let differences: Vec<_> = records.iter().map(|one| &one.change.difference).collect();
+    assert!(!json!(differences).to_string().contains("secret"));
     Ok(())
 }
 

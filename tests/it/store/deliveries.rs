@@ -379,6 +379,8 @@ pub(super) async fn what_an_earlier_version_records_ends_the_state_before(place:
              WHERE class = 'accepted'; UPDATE attempts SET latest = 1 WHERE state = 'waits'",
         )
         .await?;
+    // News of an earlier wait gives no mark to what has no state.
+    store.record_attempts(&[throttled("a", 2)], None).await?;
     let states = "pending".parse().ok();
     for filter in
         [DeliveryFilter { states, ..DeliveryFilter::default() }, DeliveryFilter::default()]

@@ -106,6 +106,7 @@ macro_rules! conformance {
         circuits: the_life_of_a_circuit_is_kept_and_bounded,
         circuits: circuits_survive_reopening,
         search: a_part_of_a_text_finds_subscriptions_and_topics,
+        search: subscriptions_are_listed_in_every_order,
         search: the_beginning_of_an_id_finds_events,
         attempts: every_field_of_a_record_is_read_back,
         attempts: a_batch_that_is_written_again_is_there_once,

@@ -3,8 +3,10 @@
 use homing_domain::{
     history::TopicSeen,
     id::{DeliveryId, EventId},
+    subscription::Subscription,
+    url::EndpointUrl,
 };
-use homing_store::{HistoryBatch, Page, StoreError};
+use homing_store::{HistoryBatch, Store, StoreError, SubscriptionOrder, SubscriptionPage};
 use uuid::Uuid;
 
 use super::{
@@ -19,21 +21,9 @@ pub(super) async fn a_part_of_a_text_finds_subscriptions_and_topics(place: Place
     let mut all = ["Shop/hook", "shop/other", "crm"].map(subscription);
     all[1].spec.description = Some("100% of_the CRM".to_owned());
     insert_all(&*store, &all).await?;
-    let urls = async |text: &str| -> Result<String, StoreError> {
-        let mut found = Vec::new();
-        let mut page = Page { after: None, limit: 1 };
-        loop {
-            let listing = store.subscriptions_with(text, page).await?;
-            let paths = listing
-                .subscriptions
-                .iter()
-                .map(|one| one.spec.url.as_str().replace("https://example.com/", ""));
-            found.extend(paths);
-            page.after = listing.next;
-            if page.after.is_none() {
-                return Ok(found.join(" "));
-            }
-        }
+    let urls = async |text: &str| {
+        let contains = Some(text.to_owned());
+        paths(&*store, SubscriptionPage { contains, ..SubscriptionPage::default() }).await
     };
     assert_eq!(urls("SHOP").await?, "Shop/hook shop/other");
     assert_eq!(urls("crm").await?, "shop/other crm", "the description has it, too");
@@ -58,6 +48,50 @@ pub(super) async fn a_part_of_a_text_finds_subscriptions_and_topics(place: Place
     assert_eq!(found, ["invoice.ORDER", "order.sent", "order.paid"], "the last events first");
     assert_eq!(store.topics_with("order", 1).await?.len(), 1);
     Ok(())
+}
+
+/// Goal: every order has each subscription once, whatever the pages. Method: pages of one, two with
+/// the same URL.
+pub(super) async fn subscriptions_are_listed_in_every_order(place: Place) -> Kept {
+    let store = place.open().await?;
+    let mut all = ["b", "a", "c", "a"].map(subscription);
+    // No two send the same events to the same URL.
+    all[3].spec.topics = vec!["other".parse()?];
+    all.sort_by_key(|one| one.id);
+    insert_all(&*store, &all).await?;
+    let at_a: EndpointUrl = "https://example.com/a".parse()?;
+    let listed = async |order, at: Option<&EndpointUrl>, contains: Option<&str>| {
+        let (at, contains) = (at.cloned(), contains.map(str::to_owned));
+        let page = SubscriptionPage { at, contains, order, ..SubscriptionPage::default() };
+        paths(&*store, page).await
+    };
+    let path = |one: &Subscription| one.spec.url.as_str().replace("https://example.com/", "");
+    let (created, newest): (Vec<_>, Vec<_>) =
+        (all.iter().map(path).collect(), all.iter().rev().map(path).collect());
+    assert_eq!(listed(SubscriptionOrder::Created, None, None).await?, created.join(" "));
+    assert_eq!(listed(SubscriptionOrder::Newest, None, None).await?, newest.join(" "));
+    assert_eq!(listed(SubscriptionOrder::Url, None, None).await?, "a a b c");
+    for order in [SubscriptionOrder::Created, SubscriptionOrder::Newest, SubscriptionOrder::Url] {
+        assert_eq!(listed(order, Some(&at_a), None).await?, "a a");
+        assert_eq!(listed(order, None, Some("OTHER")).await?, "a");
+        assert_eq!(order.as_str().parse(), Ok(order));
+    }
+    Ok(())
+}
+
+/// The paths of all subscriptions on pages of one.
+async fn paths(store: &dyn Store, mut page: SubscriptionPage) -> Result<String, StoreError> {
+    let mut found = Vec::new();
+    page.limit = 1;
+    loop {
+        let listing = store.list_subscriptions(&page).await?;
+        let urls = listing.subscriptions.iter().map(|one| one.spec.url.as_str());
+        found.extend(urls.map(|url| url.replace("https://example.com/", "")));
+        page.after = listing.next;
+        if page.after.is_none() {
+            return Ok(found.join(" "));
+        }
+    }
 }
 
 pub(super) async fn the_beginning_of_an_id_finds_events(place: Place) -> Kept {

@@ -150,7 +150,7 @@ impl Installation {
         let (mut entries, mut after) = (Vec::new(), None);
         loop {
             let all = Selection::default();
-            let page = self.parts.parking.page(&all, after, 100_000, Bodies::Included).await;
+            let page = self.parts.parking.page(&all, after.into(), 100_000, Bodies::Included).await;
             let page = page.expect("what is parked can be listed");
             entries.extend(page.entries);
             after = page.next;

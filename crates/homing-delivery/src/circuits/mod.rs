@@ -8,7 +8,7 @@ use crate::parking::{Action, HeldFor, Parking, ParkingError, Selection, Tally};
 use homing_broker::{Broker, Message, Route, control};
 use homing_domain::{
     audit::Actor,
-    circuit::{Circuit, CircuitTransition, StateName},
+    circuit::{Circuit, CircuitTransition, StateName, Turn},
     clock,
     event::{CONTENT_TYPE_DEFAULT, Event},
     id::{EventId, SubscriptionId},
@@ -77,6 +77,19 @@ impl CircuitBreakers {
         url: &EndpointUrl,
         intervention: Intervention,
     ) -> Result<Circuit, StoreError> {
+        Ok(self.turn(url, intervention).await?.0)
+    }
+
+    /// As [`set`](Self::set), with the change of state that this made.
+    ///
+    /// # Errors
+    ///
+    /// As [`set`](Self::set).
+    pub async fn turn(
+        &self,
+        url: &EndpointUrl,
+        intervention: Intervention,
+    ) -> Result<Turn, StoreError> {
         let (circuit, change) = self.store.set_circuit(url, intervention, clock::now()).await?;
         match change {
             Some(change) => self.announce(url, change).await,
@@ -84,7 +97,7 @@ impl CircuitBreakers {
             None if intervention == Intervention::Probe => self.renew(url).await,
             None => {}
         }
-        Ok(circuit)
+        Ok((circuit, change))
     }
 
     /// The messages parked because of the circuit of `url`: deliveries to it that were due while it
@@ -100,19 +113,48 @@ impl CircuitBreakers {
         Ok(Selection { held_for, ..Selection::default() })
     }
 
-    /// The endpoints to which nothing is sent now, with the subscriptions that send to them.
+    /// The endpoints to which nothing is sent now, with the subscriptions that send to them; those
+    /// to which no subscription sends are left out.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     pub async fn stopped(&self) -> Result<Vec<Stopped>, StoreError> {
+        self.some_stopped(usize::MAX).await
+    }
+
+    /// The endpoints to which nothing is sent now and some subscription sends, at most `most`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn some_stopped(&self, most: usize) -> Result<Vec<Stopped>, StoreError> {
         let mut stopped = Vec::new();
         for (url, circuit) in self.store.unsettled_circuits().await?.circuits {
+            if stopped.len() >= most {
+                break;
+            }
             let subscriptions = self.subscriptions_at(&url).await?;
-            let (url, state) = (url.as_str().to_owned(), circuit.state.name());
-            stopped.push(Stopped { url, state, subscriptions });
+            if !subscriptions.is_empty() {
+                let (url, state) = (url.as_str().to_owned(), circuit.state.name());
+                stopped.push(Stopped { url, state, subscriptions });
+            }
         }
         Ok(stopped)
+    }
+
+    /// The endpoint of a subscription, if nothing is sent to it now.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub async fn stopped_for(&self, id: SubscriptionId) -> Result<Option<Stopped>, StoreError> {
+        let Some(subscription) = self.store.subscription(id).await? else { return Ok(None) };
+        let url = subscription.spec.url;
+        let state = self.get(&url).await?.state.name();
+        let (url, subscriptions) = (url.as_str().to_owned(), BTreeSet::from([id]));
+        let is_stopped = state != StateName::Closed;
+        Ok(is_stopped.then_some(Stopped { url, state, subscriptions }))
     }
 
     /// Counts how many of the selected parked messages go to endpoints to which nothing is sent

@@ -6,8 +6,11 @@ use bytes::Bytes;
 use hyper::{HeaderMap, StatusCode, header::LOCATION};
 
 use super::{
-    RequestError, classify, client::BoxError, connection::Failed, describe::describe,
-    secrets::without_query,
+    RequestError, classify,
+    client::BoxError,
+    connection::Failed,
+    describe::describe,
+    secrets::{Secrets, without_query},
 };
 use homing_domain::{
     delivery_control::DeliveryControl, outcome::Outcome, payload::Payload, time::UnixMillis,
@@ -35,9 +38,12 @@ pub struct Attempted {
     pub payload: Option<Arc<Payload>>,
 }
 
-/// The permission that an endpoint gives in its answer to a handshake, as it wrote it.
+/// The permission that an endpoint gives in its answer to a handshake; its texts as the endpoint
+/// wrote them, without the secrets that they repeat.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permission {
+    /// True if the origin that asked is allowed.
+    pub is_given: bool,
     /// `WebHook-Allowed-Origin`
     pub origin: String,
     /// `WebHook-Allowed-Rate`
@@ -45,14 +51,22 @@ pub struct Permission {
 }
 
 impl Permission {
-    /// Reads the permission, if there is one. Source: CloudEvents, *HTTP 1.1 Web Hooks for Event
-    /// Delivery* 1.0.2, 4.2.
-    pub(super) fn read(headers: &HeaderMap) -> Option<Self> {
+    /// Reads the permission for `asking`, if there is one; its texts are not [`shown`](Self::shown)
+    /// yet. Source: CloudEvents, *HTTP 1.1 Web Hooks for Event Delivery* 1.0.2, 4.2.
+    pub(super) fn read(headers: &HeaderMap, asking: &str) -> Option<Self> {
         let text = |name| {
             let value = headers.get(name)?.as_bytes();
-            Some(bounded(String::from_utf8_lossy(value).trim().to_owned()))
+            Some(String::from_utf8_lossy(value).trim().to_owned())
         };
-        Some(Self { origin: text("webhook-allowed-origin")?, rate: text("webhook-allowed-rate") })
+        let origin = text("webhook-allowed-origin")?;
+        let is_given = origin == "*" || origin.eq_ignore_ascii_case(asking);
+        Some(Self { is_given, origin, rate: text("webhook-allowed-rate") })
+    }
+
+    /// The same for operators: bounded, and without `secrets`.
+    pub(super) fn shown(self, secrets: &Secrets) -> Self {
+        let shown = |text: String| bounded(secrets.masked_text(text.as_bytes()));
+        Self { origin: shown(self.origin), rate: self.rate.map(shown), ..self }
     }
 }
 

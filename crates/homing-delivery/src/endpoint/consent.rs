@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Request, Uri, header::HeaderName};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{
     Attempted, Endpoints, Purpose, RequestError, Sent,
@@ -24,13 +25,16 @@ use homing_domain::{
     event::{CONTENT_TYPE_DEFAULT, Event},
     id::EventId,
     outcome::Outcome,
-    subscription::{Consent, EventFormat, Subscription, VerificationMethod},
+    subscription::{Consent, Subscription, VerificationMethod},
     time::UnixMillis,
     topic::Topic,
 };
 
 /// The topic of requests that ask for a consent; homing's own, so no event has it.
 const TOPIC: &str = "homing.verification";
+
+/// The type of a challenge.
+const KIND: &str = "url_verification";
 
 const REQUEST_ORIGIN: HeaderName = HeaderName::from_static("webhook-request-origin");
 const REQUEST_RATE: HeaderName = HeaderName::from_static("webhook-request-rate");
@@ -57,6 +61,9 @@ struct Challenge<'a> {
 #[derive(Deserialize)]
 struct Repeated {
     challenge: String,
+    /// That of the challenge, where all of it is sent back.
+    #[serde(default, rename = "type")]
+    kind: Value,
 }
 
 impl Endpoints {
@@ -76,17 +83,14 @@ impl Endpoints {
         now: UnixMillis,
     ) -> Result<Answer, RequestError> {
         let challenge = challenge().map_err(RequestError::Unsendable)?;
-        // Sent as it is, whatever the form of events.
-        let mut asked = subscription.clone();
-        (asked.spec.format, asked.spec.workfront) = (EventFormat::Native, None);
-        let delivery = request(&asked, &challenge).map_err(RequestError::Unsendable)?;
+        let delivery = request(subscription, &challenge).map_err(RequestError::Unsendable)?;
         let purpose = match method {
             VerificationMethod::Handshake => Purpose::Handshake(&self.origin),
-            VerificationMethod::Challenge => Purpose::Delivery,
+            VerificationMethod::Challenge => Purpose::Challenge,
         };
         let sent = Sent {
             delivery: &delivery,
-            subscription: &asked,
+            subscription,
             now,
             token: None,
             source: &self.source,
@@ -126,7 +130,7 @@ fn challenge() -> Result<String, BoxError> {
 }
 
 fn request(subscription: &Subscription, challenge: &str) -> Result<Delivery, BoxError> {
-    let body = serde_json::to_vec(&Challenge { kind: "url_verification", challenge })?;
+    let body = serde_json::to_vec(&Challenge { kind: KIND, challenge })?;
     let event = Event {
         id: EventId::from(clock::new_id()),
         topic: Topic::new(TOPIC)?,
@@ -150,12 +154,7 @@ fn allowed_rate(
     }
     match method {
         VerificationMethod::Handshake => by_handshake(permission.as_ref(), origin),
-        VerificationMethod::Challenge if repeats(response, challenge) => Ok(None),
-        VerificationMethod::Challenge => Err(format!(
-            "its answer does not repeat the challenge, as text or as the member `challenge` of a \
-             JSON object; it is: {}",
-            bounded(String::from_utf8_lossy(response).into_owned())
-        )),
+        VerificationMethod::Challenge => by_challenge(response, challenge).map(|()| None),
     }
 }
 
@@ -163,10 +162,10 @@ fn by_handshake(
     permission: Option<&Permission>,
     origin: &str,
 ) -> Result<Option<NonZeroU32>, String> {
-    let Some(Permission { origin: allowed, rate }) = permission else {
+    let Some(Permission { is_given, origin: allowed, rate }) = permission else {
         return Err("its answer to OPTIONS has no header `WebHook-Allowed-Origin`".to_owned());
     };
-    if allowed != "*" && !allowed.eq_ignore_ascii_case(origin) {
+    if !is_given {
         return Err(format!(
             "it allows the origin `{allowed}`, and homing is `{origin}` (`endpoint.origin`)"
         ));
@@ -179,23 +178,46 @@ fn by_handshake(
     }
 }
 
-/// True if the answer is the challenge, or an object with it.
-fn repeats(response: &[u8], challenge: &str) -> bool {
-    if response.trim_ascii() == challenge.as_bytes() {
-        return true;
+/// Checks that the answer is the challenge, or an object with it: a server that sends back all that
+/// it gets has not read it.
+fn by_challenge(response: &[u8], challenge: &str) -> Result<(), String> {
+    const WANTED: &str = "the challenge as text, or as the member `challenge` of a JSON object";
+    let response = response.trim_ascii();
+    if response == challenge.as_bytes() {
+        return Ok(());
     }
     let repeated: Option<Repeated> = serde_json::from_slice(response).ok();
-    repeated.is_some_and(|repeated| repeated.challenge == challenge)
+    match repeated.filter(|repeated| repeated.challenge == challenge) {
+        Some(repeated) if repeated.kind == KIND => Err(format!(
+            "it sends back the whole request, as a server does that does not read it; its answer \
+             has to be {WANTED}, without `type`"
+        )),
+        Some(_) => Ok(()),
+        None if response.is_empty() => {
+            Err(format!("its answer has no body; it has to be {WANTED}"))
+        }
+        None => {
+            let shown = bounded(String::from_utf8_lossy(response).into_owned());
+            Err(format!("its answer has to be {WANTED}; it is: {shown}"))
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::HeaderValue;
+
     use super::*;
 
     fn answer(origin: &str, rate: Option<&str>) -> Result<Option<u32>, String> {
-        let rate = rate.map(str::to_owned);
-        let permission = Permission { origin: origin.to_owned(), rate };
-        let allowed = by_handshake(Some(&permission), "hooks.example.com");
+        const ASKING: &str = "hooks.example.com";
+        let named = [("webhook-allowed-origin", Some(origin)), ("webhook-allowed-rate", rate)];
+        let named = named.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let headers = named.map(|(name, value)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())
+        });
+        let permission = Permission::read(&headers.collect(), ASKING);
+        let allowed = by_handshake(permission.as_ref(), ASKING);
         allowed.map(|rate| rate.map(NonZeroU32::get))
     }
 
@@ -219,10 +241,19 @@ mod tests {
     #[test]
     fn a_challenge_is_repeated_as_text_or_in_an_object() {
         for right in ["abc", " abc\n", r#"{"challenge": "abc"}"#, r#"{"ok":1,"challenge":"abc"}"#] {
-            assert!(repeats(right.as_bytes(), "abc"), "{right}");
+            assert_eq!(by_challenge(right.as_bytes(), "abc"), Ok(()), "{right}");
         }
-        for wrong in ["", "ok", "abcd", r#""abc""#, r#"{"challenge": "xyz"}"#] {
-            assert!(!repeats(wrong.as_bytes(), "abc"), "{wrong}");
+        let echo = r#"{"challenge": "abc", "type": "url_verification"}"#;
+        for (wrong, said) in [
+            ("", "no body"),
+            ("ok", "it is: ok"),
+            ("abcd", "it is: abcd"),
+            (r#""abc""#, r#"it is: "abc""#),
+            (r#"{"challenge": "xyz"}"#, "xyz"),
+            (echo, "without `type`"),
+        ] {
+            let error = by_challenge(wrong.as_bytes(), "abc").unwrap_err();
+            assert!(error.contains(said), "{error}");
         }
         assert_ne!(challenge().unwrap(), challenge().unwrap());
     }

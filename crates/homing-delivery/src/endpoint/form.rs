@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use hyper::header::HeaderValue;
 
-use super::{RequestError, Sent};
+use super::{Purpose, RequestError, Sent};
 use homing_domain::{
     cloud_event::{self, CloudEvent},
-    event::ContentEncoding,
+    event::{ContentEncoding, Event},
     subscription::{AuthToken, EventFormat, Sender, Template, UnfitEvent},
 };
 
@@ -31,12 +31,9 @@ pub(super) struct Content {
 /// [`RequestError::Unfit`] for an event that the form cannot hold.
 pub(super) fn in_form(sent: &Sent<'_>) -> Result<Content, RequestError> {
     let Sent { delivery, subscription, now, source, .. } = *sent;
-    let plain = |content_type, encoding, body| Content {
-        media_type: Some(content_type),
-        encoding,
-        attributes: Vec::new(),
-        body,
-    };
+    if matches!(sent.purpose, Purpose::Challenge) {
+        return Ok(as_published(&delivery.event));
+    }
     if let Some(form) = &subscription.spec.workfront {
         let body = form.message(delivery, now).map_err(RequestError::Unfit)?;
         return Ok(plain(JSON, None, body));
@@ -44,28 +41,41 @@ pub(super) fn in_form(sent: &Sent<'_>) -> Result<Content, RequestError> {
     if let Some(template) = &subscription.spec.template {
         return Ok(plain(JSON, None, message(template, sent)));
     }
-    let event = &delivery.event;
-    Ok(match subscription.spec.format {
-        EventFormat::Native => {
-            let kind = content_type(&event.content_type);
-            plain(kind, event.content_encoding.clone(), event.body.clone())
-        }
-        EventFormat::CloudEventsStructured => {
-            let unwritable = |error| RequestError::Unfit(UnfitEvent::Unwritable(error));
-            let (kind, body) =
-                cloud_event::structured(delivery, source, now).map_err(unwritable)?;
-            plain(content_type(&kind), None, body)
-        }
+    match subscription.spec.format {
+        EventFormat::Native => Ok(as_published(&delivery.event)),
+        EventFormat::CloudEventsStructured => structured(sent),
         EventFormat::CloudEventsBinary => {
-            let binary = CloudEvent::of(delivery, source, now).binary();
-            Content {
-                media_type: binary.content_type.as_deref().map(content_type),
-                encoding: binary.content_encoding,
-                attributes: binary.headers,
-                body: binary.body,
-            }
+            let event = CloudEvent::of(delivery, source, now);
+            if event.fits_binary_mode() { Ok(binary(event)) } else { structured(sent) }
         }
-    })
+    }
+}
+
+fn plain(content_type: HeaderValue, encoding: Option<ContentEncoding>, body: Bytes) -> Content {
+    Content { media_type: Some(content_type), encoding, attributes: Vec::new(), body }
+}
+
+fn as_published(event: &Event) -> Content {
+    let kind = content_type(&event.content_type);
+    plain(kind, event.content_encoding.clone(), event.body.clone())
+}
+
+/// The event as a CloudEvent in structured mode.
+fn structured(sent: &Sent<'_>) -> Result<Content, RequestError> {
+    let Sent { delivery, now, source, .. } = *sent;
+    let unwritable = |error| RequestError::Unfit(UnfitEvent::Unwritable(error));
+    let (kind, body) = cloud_event::structured(delivery, source, now).map_err(unwritable)?;
+    Ok(plain(content_type(&kind), None, body))
+}
+
+fn binary(event: CloudEvent) -> Content {
+    let binary = event.binary();
+    Content {
+        media_type: binary.content_type.as_deref().map(content_type),
+        encoding: binary.content_encoding,
+        attributes: binary.headers,
+        body: binary.body,
+    }
 }
 
 /// The event as a message for people.

@@ -142,6 +142,8 @@ enum Purpose<'a> {
     Delivery,
     /// It asks whether deliveries from this origin are wanted.
     Handshake(&'a str),
+    /// It asks for the text in its body, which is sent as it is, whatever the form of events.
+    Challenge,
 }
 
 /// Where a connection came from, and goes back to.

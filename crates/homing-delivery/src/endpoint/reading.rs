@@ -47,8 +47,10 @@ impl Endpoints {
             }
             Err(_elapsed) => (outcome, moved),
         };
-        let is_handshake = matches!(sent.purpose, Purpose::Handshake(_));
-        let permission = is_handshake.then(|| Permission::read(&answer.head.headers)).flatten();
+        let permission = match sent.purpose {
+            Purpose::Handshake(origin) => Permission::read(&answer.head.headers, origin),
+            Purpose::Delivery | Purpose::Challenge => None,
+        };
         let is_kept = self.payloads.keeps(outcome.is_accepted());
         let headers = is_kept.then(|| answer.head.headers.clone());
         if is_complete {
@@ -63,6 +65,7 @@ impl Endpoints {
         let cause =
             [controlled, cause].into_iter().flatten().reduce(|one, two| format!("{one}; {two}"));
         let cause = cause.map(|cause| bounded(secrets.masked_text(cause.as_bytes())));
+        let permission = permission.map(|permission| permission.shown(&secrets));
         let payload = headers.and_then(|headers| {
             let answer = AnswerRead { headers: &headers, body: &response, is_cut };
             self.payloads.payload(sent, &secrets, Some(answer))

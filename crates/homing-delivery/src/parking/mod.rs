@@ -13,6 +13,7 @@ mod arriving;
 mod entry;
 mod keeper;
 mod line;
+mod listing;
 mod present;
 mod recorded;
 mod refused;
@@ -41,6 +42,7 @@ pub use self::{
     arriving::{Arriving, Claimed},
     entry::{Carried, Entry},
     line::export_line,
+    listing::{Begin, Bodies, Listing},
 };
 pub use homing_store::{HeldFor, SearchText, Selection};
 
@@ -98,28 +100,6 @@ pub enum ParkingError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unreadable(pub String);
-
-/// A part of what is parked.
-#[derive(Clone, Debug, Serialize)]
-pub struct Listing {
-    /// Deliveries that match, what was parked last first.
-    pub entries: Vec<Entry>,
-    /// Goes into [`Parking::page`] for the next page; `None`: there are no more.
-    pub next: Option<ParkedId>,
-    /// Deliveries in the store, whether they match or not.
-    pub total: u64,
-    /// Those that are not in the store yet.
-    pub arriving: Arriving,
-}
-
-/// Includes or omits the bodies of the entries of a [`Listing`], which are up to a megabyte each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bodies {
-    /// Include them.
-    Included,
-    /// Omit them.
-    Omitted,
-}
 
 /// The progress of an action.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -186,11 +166,11 @@ impl Parking {
         limit: u32,
         bodies: Bodies,
     ) -> Result<Listing, ParkingError> {
-        self.page(selection, None, limit, bodies).await
+        self.page(selection, Begin::default(), limit, bodies).await
     }
 
-    /// Lists up to `limit` parked deliveries that match, those behind `after`; with bodies, as many
-    /// as have 16 MiB of them. One that is parked while all pages are read comes exactly once.
+    /// Lists up to `limit` parked deliveries that match, from `begin` on; with bodies, as many as
+    /// have 16 MiB of them. One that is parked while all pages are read comes exactly once.
     ///
     /// # Errors
     ///
@@ -198,13 +178,12 @@ impl Parking {
     pub async fn page(
         &self,
         selection: &Selection,
-        after: Option<ParkedId>,
+        Begin { order, after }: Begin,
         limit: u32,
         bodies: Bodies,
     ) -> Result<Listing, ParkingError> {
         let arriving = Box::pin(self.arriving(Patience::Short)).await?;
         let total = self.store.parked_totals().await?.deliveries;
-        let order = ParkedOrder::NewestFirst;
         let selection = selection.clone();
         let mut page = ParkedPage { selection, order, after, up_to: None, limit: 0 };
         let (mut entries, mut next) = (Vec::new(), None);

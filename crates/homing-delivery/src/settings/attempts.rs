@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::PayloadRule;
-use homing_domain::settings::SettingsError;
+use homing_domain::settings::{SettingsError, word::word};
 
 /// The extent of the attempt log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,6 +21,7 @@ pub struct AttemptsSettings {
     /// At most this many bytes of a response are kept.
     pub response_bytes: usize,
     /// The attempts whose payloads are kept.
+    #[serde(deserialize_with = "word")]
     pub payloads: KeptPayloads,
     /// Of a hundred attempts that succeeded, the payloads of so many are kept as well.
     pub accepted_payloads_percent: u8,

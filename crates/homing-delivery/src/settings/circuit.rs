@@ -5,7 +5,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use homing_domain::circuit::{CircuitRules, CircuitRulesError, Figures};
-use homing_domain::{settings::SettingsError, verdict::OnGone};
+use homing_domain::{
+    settings::{SettingsError, word::word},
+    verdict::OnGone,
+};
 
 /// The rules by which circuits open and freeze.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -33,6 +36,7 @@ pub struct CircuitSettings {
     /// Freezes at this many consecutive failures.
     pub freeze_at_consecutive_failures: u64,
     /// The consequence of 410 Gone.
+    #[serde(deserialize_with = "word")]
     pub on_gone: OnGone,
 }
 

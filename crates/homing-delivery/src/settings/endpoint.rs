@@ -14,8 +14,12 @@ use super::{
 };
 use homing_domain::{
     cloud_event::is_source,
-    settings::{SettingsError, list, section},
+    settings::{SettingsError, list, section, word::word},
 };
+
+/// The longest deadline. Together with a turn at a held queue it is less than the half hour after
+/// which the broker takes a message back (`consumer_timeout`).
+const MAX_DEADLINE: Duration = Duration::from_mins(10);
 
 /// The way endpoints are called.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -65,6 +69,7 @@ pub struct EndpointSettings {
     #[serde(deserialize_with = "list::texts")]
     pub no_proxy: Vec<String>,
     /// The one that looks up the names of endpoints that are called through the proxy.
+    #[serde(deserialize_with = "word")]
     pub proxy_dns: ProxyDns,
     /// True if the header `webhook-delivery` of an answer is followed.
     pub delivery_control: bool,
@@ -157,6 +162,10 @@ impl EndpointSettings {
             let message =
                 "more than nothing and less than `endpoint.deadline`, of which it is part";
             return Err(SettingsError::value("endpoint.connect_deadline", message));
+        }
+        if self.deadline > MAX_DEADLINE {
+            let message = "at most 10m: the broker takes back what a worker keeps for half an hour";
+            return Err(SettingsError::value("endpoint.deadline", message));
         }
         if !(1..=10_000).contains(&self.max_concurrency) {
             return Err(SettingsError::value("endpoint.max_concurrency", "between 1 and 10000"));

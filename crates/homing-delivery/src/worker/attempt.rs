@@ -361,17 +361,20 @@ async fn record(
     let error = context.observers.attempted(task, attempt, verdict);
     let error = error.map(|error| context.store.error_id(&error));
     let (url, outcome) = (&task.subscription.spec.url, &attempt.result.outcome);
+    let is_workfronts = task.subscription.spec.workfront.is_some();
+    let is_disabled = attempt.result.control == Some(DeliveryControl::Disable) && !is_workfronts;
     match admitted {
         Admitted::Ordinary(permit) => {
             permit.ended(outcome, attempt.duration);
             context.circuits.attempted(url, outcome, attempt.ended);
         }
+        // As a probe that is accepted it would close the circuit first, and what is held would go.
+        Admitted::Probe if is_disabled => context.circuits.attempted(url, outcome, attempt.ended),
         Admitted::Probe => Box::pin(context.circuits.probed(url, outcome, attempt.ended)).await,
     }
-    let is_workfronts = task.subscription.spec.workfront.is_some();
     if *verdict == Verdict::Park(ParkReason::Gone) {
         Box::pin(context.circuits.freeze(url, Intervention::Gone)).await;
-    } else if attempt.result.control == Some(DeliveryControl::Disable) && !is_workfronts {
+    } else if is_disabled {
         Box::pin(context.circuits.freeze(url, Intervention::DisableByEndpoint)).await;
     }
     error

@@ -16,7 +16,7 @@ use homing_domain::{
     id::SubscriptionId,
     subscription::{FixedVersion, Subscription},
     time::UnixMillis,
-    topic::Topic,
+    topic::{Topic, TopicPattern},
     url::EndpointUrl,
 };
 use homing_store::{Corrupt, Store, StoreError};
@@ -249,6 +249,18 @@ impl Latest {
         });
         let others = sound.filter(|subscription| !except.contains(&subscription.id));
         Some(others.take(limit).map(Arc::clone).collect())
+    }
+
+    /// The subscriptions that name homing's own topics, in the order of their creation, at most
+    /// `limit`; `None`: they have not been read.
+    #[must_use]
+    pub fn naming_own(&self, limit: usize) -> Option<Vec<Arc<Subscription>>> {
+        let index = self.index()?;
+        let names = |one: &&Arc<Subscription>| one.spec.topics.iter().any(TopicPattern::names_own);
+        let mut found: Vec<_> = index.sound().filter(names).map(Arc::clone).collect();
+        found.sort_unstable_by_key(|one| one.id);
+        found.truncate(limit);
+        Some(found)
     }
 
     /// `None`: they have not been read.

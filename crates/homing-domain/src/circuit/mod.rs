@@ -300,7 +300,7 @@ impl Circuit {
         }
         self.state = to;
         self.since = now.max(self.since.plus(SINCE_STEP));
-        self.reason = Some(reason);
-        (self, Some(CircuitTransition { from, to, reason }))
+        let former = self.reason.replace(reason);
+        (self, Some(CircuitTransition { from, to, reason, former }))
     }
 }

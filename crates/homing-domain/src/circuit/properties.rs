@@ -108,7 +108,7 @@ proptest! {
             prop_assert_eq!(change.is_some(), circuit.state.name() != next.state.name());
             if let Some(change) = change {
                 prop_assert_eq!((change.from, change.to), (circuit.state, next.state));
-                prop_assert_eq!(next.reason, Some(change.reason));
+                prop_assert_eq!((change.former, Some(change.reason)), (circuit.reason, next.reason));
                 prop_assert!(next.since >= now);
                 prop_assert!(next.since > circuit.since || circuit.since.get() == i64::MAX);
             } else {

@@ -117,6 +117,8 @@ pub struct CircuitTransition {
     pub to: CircuitState,
     /// The reason.
     pub reason: Reason,
+    /// The reason for the state before; `None`: it was the first one.
+    pub former: Option<Reason>,
 }
 
 impl CircuitTransition {
@@ -169,7 +171,7 @@ mod tests {
         let [closed, frozen] = [CircuitState::Closed, CircuitState::Frozen];
         let open = CircuitState::Open { probe_at: UnixMillis::new(0) };
         let changes = [(open, closed), (closed, open), (open, frozen)]
-            .map(|(from, to)| CircuitTransition { from, to, reason: Reason::Gone });
+            .map(|(from, to)| CircuitTransition { from, to, reason: Reason::Gone, former: None });
         let topics = changes.map(CircuitTransition::topic);
         assert!(topics.iter().all(|topic| Topic::new(topic).is_ok()));
         insta::assert_snapshot!(topics.join(" "), @"homing.endpoint.closed homing.endpoint.opened homing.endpoint.frozen");

@@ -35,12 +35,22 @@ const REQUIRED: [&str; 4] = ["specversion", "id", "source", "type"];
 const SPEC_VERSION: &str = "1.0";
 /// An extension attribute of homing's: the content codings that the data has.
 const CONTENT_ENCODING: &str = "contentencoding";
+/// The beginning of the media types by which receivers know the modes that are not binary. Source:
+/// *HTTP Protocol Binding*, 3.
+const OF_OTHER_MODES: &str = "application/cloudevents";
 
 /// True if `name` can be that of an attribute. Source: *Specification*, 3, naming conventions.
 #[must_use]
 pub fn is_attribute_name(name: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     !name.is_empty() && name != "data" && name.bytes().all(is_allowed)
+}
+
+/// True if `text` is a version of the specification whose events are read here: 1.0, or a later one
+/// that is compatible with it.
+#[must_use]
+pub fn is_known_version(text: &str) -> bool {
+    text.starts_with("1.")
 }
 
 /// True if `text` can be a `source`: a URI reference that is not empty.
@@ -110,10 +120,22 @@ impl CloudEvent {
             "" => CONTENT_TYPE_DEFAULT,
             content_type => content_type,
         };
-        Self { attributes, content_type: Some(content_type.to_owned()), data: data(event) }
+        let data = data(event);
+        if matches!(data, Data::Encoded(..)) {
+            // The data has its own.
+            attributes.remove(CONTENT_ENCODING);
+        }
+        Self { attributes, content_type: Some(content_type.to_owned()), data }
     }
 
-    /// The event in binary mode.
+    /// False if receivers would take it for an event in another mode by the media type of its data.
+    #[must_use]
+    pub fn fits_binary_mode(&self) -> bool {
+        let content_type = self.content_type.as_deref().unwrap_or_default();
+        !media_type(content_type).starts_with(OF_OTHER_MODES)
+    }
+
+    /// The event in binary mode, if that [fits](Self::fits_binary_mode).
     #[must_use]
     pub fn binary(self) -> Binary {
         let header = |(name, value): (&String, &Value)| (format!("ce-{name}"), text(value));

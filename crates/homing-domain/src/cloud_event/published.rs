@@ -6,7 +6,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde_json::{Value, value::RawValue};
 
-use super::{Attributes, CloudEvent, Data, REQUIRED, STRUCTURED, is_json, media_type};
+use super::{
+    Attributes, CloudEvent, Data, REQUIRED, STRUCTURED, is_json, is_known_version, media_type,
+};
 use crate::event::{CONTENT_TYPE_DEFAULT, Event};
 
 /// The event that was published in structured mode; `None`: it was not, or it is no event of version
@@ -50,7 +52,7 @@ fn attributes(members: BTreeMap<String, &RawValue>) -> Option<Attributes> {
     let attributes: Attributes = members.into_iter().map(read).collect::<Option<_>>()?;
     let text = |name: &str| attributes.get(name).and_then(Value::as_str);
     let is_whole = REQUIRED.iter().all(|name| text(name).is_some_and(|text| !text.is_empty()));
-    let is_known = text("specversion").is_some_and(|version| version.starts_with("1."));
+    let is_known = text("specversion").is_some_and(is_known_version);
     (is_whole && is_known).then_some(attributes)
 }
 

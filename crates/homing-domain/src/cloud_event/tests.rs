@@ -166,6 +166,36 @@ fn attributes_that_came_in_binary_mode_are_kept_and_those_that_lack_are_filled_i
     assert_eq!((&message["id"], message.get("time")), (&"p 2".into(), None));
 }
 
+/// Goal: data of a type by which receivers know another mode is not sent in binary mode.
+#[test]
+fn a_type_of_another_mode_does_not_fit_binary_mode() {
+    let fits = |content_type: &str, body: &[u8]| {
+        let delivery = delivery(content_type, body, None);
+        CloudEvent::of(&delivery, "/here", NOW).fits_binary_mode()
+    };
+    for kind in ["application/json", "text/plain", "application/cloud", "image/png"] {
+        assert!(fits(kind, b"1"), "{kind}");
+    }
+    for kind in [STRUCTURED, "Application/CloudEvents-batch+json; charset=utf-8"] {
+        assert!(!fits(kind, b"[]"), "{kind}");
+    }
+    let whole = br#"{"specversion":"1.0","id":"p","type":"t","source":"/p","data":1}"#;
+    assert!(fits(STRUCTURED, whole), "it is the type of the data that counts");
+}
+
+/// Goal: a member is there once, whatever a publisher calls its attributes.
+#[test]
+fn the_codings_of_the_data_are_those_of_the_event() {
+    let own = json!({"specversion": "1.0", "id": "p", "type": "t", "contentencoding": "br"});
+    let Value::Object(own) = own else { panic!("an object") };
+    let packed = delivery("application/json", b"{}", Some("gzip"));
+    let packed = packed.with_cloud_event(Some(Arc::new(own)));
+    let (_, text) = structured(&packed, "/here", NOW).unwrap();
+    let text = String::from_utf8(text.to_vec()).unwrap();
+    assert_eq!(text.matches("contentencoding").count(), 1, "{text}");
+    assert!(text.contains(r#""contentencoding":"gzip""#), "{text}");
+}
+
 #[test]
 fn a_source_is_a_uri_reference_and_names_are_plain() {
     for source in ["/orders", "https://a.example/b?c#d", "urn:x:y", "a%20b"] {

@@ -1,7 +1,8 @@
-//! Shared by the sections of settings: their error, and how texts in them are read.
+//! Shared by the sections of settings: their error, and how texts and words in them are read.
 
 pub mod address;
 pub mod list;
+pub mod word;
 
 use serde::de::DeserializeOwned;
 

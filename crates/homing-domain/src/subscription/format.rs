@@ -103,6 +103,15 @@ mod tests {
     }
 
     #[test]
+    fn only_native_bodies_are_those_that_were_published() {
+        for format in EventFormat::ALL {
+            let draft = Draft { format: Some(format), ..Draft::new("https://a/", "t") };
+            let spec = draft.build(&[]).unwrap();
+            assert_eq!(spec.sends_as_published(), format == EventFormat::Native, "{format}");
+        }
+    }
+
+    #[test]
     fn a_format_goes_with_neither_workfronts_form_nor_headers_of_its_own() {
         let draft = Draft {
             format: Some(EventFormat::CloudEventsBinary),

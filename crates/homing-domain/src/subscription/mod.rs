@@ -121,12 +121,11 @@ impl SubscriptionSpec {
         self.owner.as_deref().or(self.description.as_deref())
     }
 
-    /// True if the body of an event is sent as it was published.
+    /// True if the body of every event is sent as it was published. As a CloudEvent in binary mode,
+    /// one that was published in structured mode has its data as the body.
     #[must_use]
     pub fn sends_as_published(&self) -> bool {
-        self.workfront.is_none()
-            && self.template.is_none()
-            && self.format != EventFormat::CloudEventsStructured
+        self.workfront.is_none() && self.template.is_none() && self.format == EventFormat::Native
     }
 
     /// True if matching needs no body.

@@ -110,7 +110,22 @@ impl Verification {
     #[must_use]
     pub fn consent_of(&self, url: &EndpointUrl) -> Option<&Consent> {
         let consent = self.consent.as_ref()?;
-        (consent.method == self.method && consent.url == digest(url)).then_some(consent)
+        self.is_of(consent, url).then_some(consent)
+    }
+
+    /// Keeps the consent of the endpoint at `url`; `false`: it was given in another way, for
+    /// another URL, or before the one that is kept.
+    pub fn keep(&mut self, consent: &Consent, url: &EndpointUrl) -> bool {
+        let is_late = self.consent_of(url).is_some_and(|known| known.at > consent.at);
+        let is_kept = self.is_of(consent, url) && !is_late;
+        if is_kept {
+            self.consent = Some(consent.clone());
+        }
+        is_kept
+    }
+
+    fn is_of(&self, consent: &Consent, url: &EndpointUrl) -> bool {
+        consent.method == self.method && consent.url == digest(url)
     }
 }
 
@@ -153,6 +168,23 @@ mod tests {
         assert_eq!(verification.consent_of(&there), None);
         verification.method = VerificationMethod::Challenge;
         assert_eq!(verification.consent_of(&here), None);
+    }
+
+    /// Goal: an answer that comes late takes nothing from what was verified meanwhile.
+    #[test]
+    fn a_consent_is_kept_only_for_what_is_asked_now() {
+        let (here, there) = (url("https://a.example/"), url("https://b.example/"));
+        let of =
+            |url, at| Consent::new(VerificationMethod::Handshake, url, UnixMillis::new(at), None);
+        let mut verification = Verification::by(VerificationMethod::Handshake);
+        assert!(verification.keep(&of(&here, 7), &here));
+        assert!(!verification.keep(&of(&there, 9), &here), "of another URL");
+        assert!(!verification.keep(&of(&here, 6), &here), "of before");
+        assert_eq!(verification.consent, Some(of(&here, 7)));
+        assert!(verification.keep(&of(&here, 8), &here), "renewed");
+        assert!(verification.keep(&of(&there, 1), &there), "the first one of this URL");
+        verification.method = VerificationMethod::Challenge;
+        assert!(!verification.keep(&of(&there, 9), &there), "asked in another way");
     }
 
     #[test]

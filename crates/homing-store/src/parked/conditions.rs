@@ -162,10 +162,9 @@ impl<B: Backend> SqlStore<B> {
     }
 
     async fn described(&self, text: &str) -> sqlx::Result<Vec<(String,)>> {
-        let like = "SELECT id FROM subscriptions WHERE lower(description) LIKE $1 ESCAPE '\\' \
-            LIMIT $2";
-        let like = sql(like).bind(containing(text));
-        self.all(like.bind(i64::from(MAX_VALUES).saturating_add(1))).await
+        let select = sql("SELECT id FROM subscriptions WHERE description").push(B::DIALECT.like);
+        let select = select.push_bind(containing(text)).push(" ESCAPE '\\' LIMIT ");
+        self.all(select.push_bind(i64::from(MAX_VALUES).saturating_add(1))).await
     }
 }
 

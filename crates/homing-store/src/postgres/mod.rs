@@ -97,6 +97,7 @@ impl Backend for PostgresDatabase {
         lock_payloads: "SELECT payloads, bytes FROM payload_totals FOR UPDATE",
         skip_locked: " FOR UPDATE SKIP LOCKED",
         lock_parked: "SELECT deliveries, bytes, reached, added FROM parked_totals FOR UPDATE",
+        like: " ILIKE ",
         indexed_by: None,
         // Of three conditions that go together, PostgreSQL expects a hundredth of the rows that there
         // are. It would read all of them by a bitmap, and sort them.

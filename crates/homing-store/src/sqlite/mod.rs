@@ -56,6 +56,7 @@ impl Backend for SqliteFile {
         lock_payloads: TOTALS,
         skip_locked: "",
         lock_parked: "SELECT deliveries, bytes, reached, added FROM parked_totals",
+        like: " LIKE ",
         // SQLite knows no figures about indexes.
         indexed_by: Some(" INDEXED BY "),
         in_order: None,

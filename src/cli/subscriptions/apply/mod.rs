@@ -100,6 +100,7 @@ async fn act(target: Target<'_>, plan: &Plan, output: &mut Output<'_>) -> Result
                 if !output.json {
                     super::create::write("created", &created, output)?;
                 }
+                super::verify::advise(&created.view, output);
                 done.created.push(created);
             }
             Err(failure) => done.fails(&format!("creating {}", url_of(fields)), &failure, output),
@@ -107,7 +108,10 @@ async fn act(target: Target<'_>, plan: &Plan, output: &mut Output<'_>) -> Result
     }
     for Change { id, fields, .. } in &plan.update {
         match target.update_subscription(*id, fields.clone()).await {
-            Ok(_) => done.updated = done.updated.saturating_add(1),
+            Ok(updated) => {
+                super::verify::advise(&updated.view, output);
+                done.updated = done.updated.saturating_add(1);
+            }
             Err(failure) => done.fails(&format!("updating {id}"), &failure, output),
         }
     }

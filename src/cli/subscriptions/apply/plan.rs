@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
+use serde_saphyr::UserMessageFormatter;
 use uuid::Uuid;
 
 use crate::{
@@ -61,8 +62,8 @@ pub(super) struct Plan {
 /// [`Failure::Field`]: the field at fault, `subscriptions[2].url`; or two that are the same.
 pub(super) fn read(text: &str) -> Result<Vec<Entry>, Failure> {
     let document: Value = serde_saphyr::from_str(text).map_err(|error| {
-        // Without the excerpt, which is drawn over several lines.
-        let error = error.to_string();
+        // Without the excerpt, which is drawn over several lines, and in the words of its writer.
+        let error = error.without_snippet().render_with_formatter(&UserMessageFormatter);
         let error = error.lines().next().unwrap_or_default();
         Failure::Field(FieldError::new("subscriptions", format!("this is not YAML: {error}")))
     })?;
@@ -285,6 +286,8 @@ subscriptions:
             "subscriptions: [{url: https://a/, topics: [t]}, {url: https://a/, topics: [u]}]";
         assert!(error(twice).contains("subscriptions[1]"), "{}", error(twice));
         assert!(error("subscriptions: [").contains("not YAML"));
+        insta::assert_snapshot!(error("subscriptions: []\n---\na: b"), @"`subscriptions`: this is not YAML: only single YAML document expected but multiple found at line 3, column 1");
+        insta::assert_snapshot!(error("subscriptions: []\nsubscriptions: []"), @"`subscriptions`: this is not YAML: duplicate mapping key `subscriptions` is not allowed here at line 2, column 1");
     }
 
     #[test]

@@ -11,8 +11,8 @@ use tokio::sync::Semaphore;
 
 use homing_domain::{id::SubscriptionId, subscription::Subscription};
 
-/// The most rate limits of one URL that are kept at a time.
-const MAX_LIMITS: usize = 64;
+/// Rate limits of one URL above which those that hold nothing back now are dropped.
+const MAX_IDLE_LIMITS: usize = 64;
 
 /// Of a minute.
 const SECONDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(59);
@@ -78,12 +78,13 @@ impl RateLimit {
 pub(super) struct Limiters(Mutex<HashMap<RateLimit, Arc<DefaultDirectRateLimiter>>>);
 
 impl Limiters {
-    /// The limiter of `limit`, with which others of that number of workers are kept.
+    /// The limiter of `limit`, with which others of that number of workers are kept. One that is
+    /// dropped would let the next request pass, as a new one does.
     pub(super) fn of(&self, limit: RateLimit) -> Arc<DefaultDirectRateLimiter> {
         let mut limiters = self.0.lock();
         limiters.retain(|other, _| other.workers == limit.workers);
-        if limiters.len() >= MAX_LIMITS && !limiters.contains_key(&limit) {
-            limiters.clear();
+        if limiters.len() >= MAX_IDLE_LIMITS && !limiters.contains_key(&limit) {
+            limiters.retain(|_, one| Arc::strong_count(one) > 1 || one.check().is_err());
         }
         Arc::clone(limiters.entry(limit).or_insert_with(|| Arc::new(limit.limiter())))
     }
@@ -152,6 +153,22 @@ mod tests {
         assert_eq!(own(None, Some(30)).as_deref(), Some("30/min"));
         assert_eq!(own(Some(5), Some(120)).as_deref(), Some("2/s"));
         assert_eq!(own(Some(1), Some(120)).as_deref(), Some("1/s"));
+    }
+
+    /// Goal: each of very many limits at one URL holds back, and those that hold nothing back take
+    /// no room. Method: a request a minute at most.
+    #[test]
+    fn many_rate_limits_at_one_url_are_all_kept() {
+        let limits = |workers| {
+            let of = move |max| RateLimit { max_per_minute: max, workers };
+            (1..=500).filter_map(NonZeroU32::new).map(of)
+        };
+        let all = Limiters::default();
+        assert!(limits(500).all(|limit| all.of(limit).check().is_ok()), "the first one passes");
+        assert!(limits(500).all(|limit| all.of(limit).check().is_err()), "the second one waits");
+        let idle = Limiters::default();
+        limits(1).for_each(|limit| drop(idle.of(limit)));
+        assert!(idle.0.lock().len() <= MAX_IDLE_LIMITS, "none of them was used");
     }
 
     #[test]

@@ -3,7 +3,12 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{event::CONTENT_TYPE_DEFAULT, id::EventId, topic::Topic};
+use crate::{
+    circuit::{Reason, StateName},
+    event::CONTENT_TYPE_DEFAULT,
+    id::EventId,
+    topic::Topic,
+};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -18,9 +23,13 @@ fn event(topic: &str, body: &str) -> Event {
 }
 
 fn circuit(state: &str) -> Event {
+    circuit_because(state, "10 consecutive failures")
+}
+
+fn circuit_because(state: &str, reason: &str) -> Event {
     let body = json!({
         "url": "https://example.com/a?b=1&c=<d>", "from": "closed", "to": "open",
-        "reason": "10 consecutive failures", "at": "2026-11-21T14:35:16.087Z",
+        "reason": reason, "at": "2026-11-21T14:35:16.087Z",
     });
     event(&format!("homing.endpoint.{state}"), &body.to_string())
 }
@@ -137,6 +146,28 @@ fn a_pager_is_triggered_and_resolved_by_one_key() {
         (&json!("trigger"), &json!("resolve"))
     );
     assert_eq!(sent(Receiver::PagerDuty, &circuit("frozen"))["payload"]["severity"], "critical");
+}
+
+/// Goal: no one is woken by what a colleague does on purpose. Method: the reasons as circuits write
+/// them.
+#[test]
+fn an_operators_own_act_is_news_and_no_trouble() {
+    for (topic, reason, state, says) in [
+        ("opened", Reason::Disabled, StateName::Open, "is paused by an operator"),
+        ("frozen", Reason::Disabled, StateName::Frozen, "is disabled by an operator"),
+        ("closed", Reason::Enabled, StateName::Closed, "is enabled by an operator"),
+    ] {
+        let event = circuit_because(topic, &reason.of(state));
+        let message = sent(Receiver::PagerDuty, &event);
+        assert_eq!(message["payload"]["severity"], "info", "{topic}");
+        assert!(message["payload"]["summary"].as_str().is_some_and(|it| it.contains(says)));
+        let trouble = sent(Receiver::PagerDuty, &circuit(topic));
+        assert_eq!(message["dedup_key"], trouble["dedup_key"], "what was triggered is resolved");
+    }
+    for state in ["frozen", "opened"] {
+        let event = circuit_because(state, &Reason::Gone.of(StateName::Frozen));
+        assert_ne!(sent(Receiver::PagerDuty, &event)["payload"]["severity"], "info", "{state}");
+    }
 }
 
 #[test]

@@ -5,7 +5,11 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{MAX_FACTS, MAX_SUMMARY, MAX_TEXT};
-use crate::{event::Event, id::EventId};
+use crate::{
+    circuit::{Reason, StateName},
+    event::Event,
+    id::EventId,
+};
 
 /// The weight of an event for those who are on call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +90,20 @@ impl Words {
     /// A change of a circuit; `None`: it says something else.
     fn of_endpoint(state: &str, body: &Value) -> Option<Self> {
         let url = body.get("url")?.as_str()?;
+        let reason = text(body, "reason");
+        let is_by = |by: Reason, state| by.of(state) == reason;
         let (says, importance) = match state {
+            // An operator's own act alarms no one.
+            "opened" if is_by(Reason::Disabled, StateName::Open) => {
+                ("is paused by an operator: its deliveries are held", Importance::News)
+            }
+            "frozen" if is_by(Reason::Disabled, StateName::Frozen) => (
+                "is disabled by an operator: nothing is sent until someone enables it",
+                Importance::News,
+            ),
+            "closed" if is_by(Reason::Enabled, StateName::Closed) => {
+                ("is enabled by an operator: what was held is sent", Importance::Over)
+            }
             "opened" => ("fails: only probes are sent to it", Importance::Trouble),
             "frozen" => ("is frozen: nothing is sent until someone enables it", Importance::Worst),
             "closed" => ("is well again: what was held is sent", Importance::Over),
@@ -94,7 +111,7 @@ impl Words {
         };
         let words = Self::new(format!("{url} {says}"), importance);
         let words = Self { about: Some(format!("endpoint {url}")), ..words };
-        let words = words.with("Endpoint", url).with("Because", text(body, "reason"));
+        let words = words.with("Endpoint", url).with("Because", reason);
         Some(words.with("At", text(body, "at")))
     }
 

@@ -1,0 +1,44 @@
+//! A part of what is parked, as lists show it.
+
+use serde::Serialize;
+
+use super::{Arriving, Entry};
+use homing_store::{ParkedId, ParkedOrder};
+
+/// A part of what is parked.
+#[derive(Clone, Debug, Serialize)]
+pub struct Listing {
+    /// Deliveries that match, in the order of the page.
+    pub entries: Vec<Entry>,
+    /// Goes into [`Parking::page`](super::Parking::page) for the next page; `None`: there are no more.
+    pub next: Option<ParkedId>,
+    /// Deliveries in the store, whether they match or not.
+    pub total: u64,
+    /// Those that are not in the store yet.
+    pub arriving: Arriving,
+}
+
+/// The beginning of a page of a [`Listing`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Begin {
+    /// The order of the list.
+    pub order: ParkedOrder,
+    /// Behind this one; `None`: with the first.
+    pub after: Option<ParkedId>,
+}
+
+/// In the order that lists have where none is chosen.
+impl From<Option<ParkedId>> for Begin {
+    fn from(after: Option<ParkedId>) -> Self {
+        Self { order: ParkedOrder::default(), after }
+    }
+}
+
+/// Includes or omits the bodies of the entries of a [`Listing`], which are up to a megabyte each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bodies {
+    /// Include them.
+    Included,
+    /// Omit them.
+    Omitted,
+}
