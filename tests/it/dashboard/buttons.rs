@@ -111,7 +111,7 @@ async fn an_endpoint_is_asked_for_its_consent_and_events_get_another_form() {
     browser.see("main", "cloudevents-binary").await;
     browser.follow("#ask-consent").await;
     browser.see("#asked", "did not consent").await;
-    browser.see("#asked", "does not repeat the challenge").await;
+    browser.see("#asked", "has to be the challenge").await;
     assert_eq!(scene.receiver.count_at("/asked"), 1);
     browser.go("/subscriptions").await;
     browser.see("main", "not verified").await;

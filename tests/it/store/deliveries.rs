@@ -380,7 +380,8 @@ pub(super) async fn what_an_earlier_version_records_ends_the_state_before(place:
         )
         .await?;
     // News of an earlier wait gives no mark to what has no state.
-    store.record_attempts(&[throttled("a", 2)], None).await?;
+    let earlier = Record { id: clock::new_record_id(at(0)), ..throttled("a", 2) };
+    store.record_attempts(&[earlier], None).await?;
     let states = "pending".parse().ok();
     for filter in
         [DeliveryFilter { states, ..DeliveryFilter::default() }, DeliveryFilter::default()]
