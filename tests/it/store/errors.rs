@@ -102,7 +102,7 @@ pub(super) async fn old_errors_are_forgotten_and_their_number_is_bounded(place: 
     let store = place.open().await?;
     let many = u64::from(MAX_ERROR_GROUPS) + 500;
     let url = |number: u64| format!("https://a{number}.example/");
-    for batch in (0..many).collect::<Vec<_>>().chunks(1_000) {
+    for batch in (0..many).collect::<Vec<_>>().chunks(200) {
         let batch: Vec<_> =
             batch.iter().map(|number| failed(*number, &url(*number), "busy")).collect();
         store.record_attempts(&batch, None).await?;
