@@ -82,6 +82,11 @@ impl Incident {
             let id = format!("later-{number}");
             installation.publisher.publish(Raw::new("order.paid", &id, "{}")).await;
         }
+        // The slow one stays slow for minutes.
+        for number in 0..5 * EVENTS {
+            let id = format!("later-stock-{number}");
+            installation.publisher.publish(Raw::new("stock.moved", &id, "{}")).await;
+        }
         installation.wait_for_depth(&installation.names().primary(), 0).await;
         Self { running, receiver, _worker: worker }
     }
