@@ -112,15 +112,7 @@ fn write(
         }
         rows.write(output, &[5])?;
     }
-    for gap in &view.gaps {
-        output.aside(format_args!("Missing: {gap}."));
-    }
-    for note in &view.notes {
-        output.aside(format_args!("Note: {note}."));
-    }
-    if let Some(next) = view.next {
-        output.aside(format_args!("There are more: --after {next}"));
-    }
+    output.end_of_page(&view.gaps, &view.notes, view.next);
     Ok(())
 }
 

@@ -177,6 +177,25 @@ impl<'a> Output<'a> {
         drop(writeln!(self.stderr, "{}", visible(&text.to_string())));
     }
 
+    /// Below a page of the attempt log: what is missing, what else a reader must know, and where the
+    /// next page begins.
+    pub(super) fn end_of_page(
+        &mut self,
+        gaps: &[impl Display],
+        notes: &[String],
+        next: Option<impl Display>,
+    ) {
+        for gap in gaps {
+            self.aside(format_args!("Missing: {gap}."));
+        }
+        for note in notes {
+            self.aside(format_args!("Note: {note}."));
+        }
+        if let Some(next) = next {
+            self.aside(format_args!("There are more: --after {next}"));
+        }
+    }
+
     /// Asks a question that is answered with yes or, by anything else, with no.
     pub(super) fn ask(&mut self, question: impl Display) -> Result<bool, Failure> {
         write!(self.stderr, "{} [y/N] ", visible(&question.to_string()))

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde_json::{Map, Value};
 
-use super::{MAX_PAGE_LIMIT, error::CorruptCircuit};
+use super::{MAX_PAGE_LIMIT, error::CorruptCircuit, order_words};
 use homing_domain::{
     audit::Action,
     circuit::{Circuit, CircuitState, CircuitTransition, Reason, StateName, Turn},
@@ -48,8 +48,7 @@ impl CircuitOrder {
     /// Its word in queries.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        let own = Self::WORDS.into_iter().find(|(order, _)| *order == self);
-        own.map_or("url", |(_, word)| word)
+        order_words::word_of(&Self::WORDS, &self)
     }
 
     /// The number by which rows are ordered, the largest first.
@@ -71,11 +70,7 @@ impl FromStr for CircuitOrder {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::WORDS.into_iter().find(|(_, word)| *word == text);
-        known.map(|(order, _)| order).ok_or_else(|| {
-            let words = Self::WORDS.map(|(_, word)| word).join(", ");
-            format!("`{text}` is not an order; one of {words}")
-        })
+        order_words::read(&Self::WORDS, text)
     }
 }
 

@@ -50,6 +50,7 @@ mod keyring;
 mod ledger;
 mod oauth2_tokens;
 mod opening;
+mod order_words;
 mod parked;
 mod payloads;
 #[cfg(feature = "postgres")]

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use super::{
     Corrupt, MAX_PAGE_LIMIT,
     backend::Dialect,
+    order_words,
     row::FoundRow,
     statement::{SqlDatabase, Statement, containing, sql},
     statements::SUBSCRIPTIONS,
@@ -35,8 +36,7 @@ impl SubscriptionOrder {
     /// Its word in queries.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        let own = Self::WORDS.into_iter().find(|(order, _)| *order == self);
-        own.map_or("created", |(_, word)| word)
+        order_words::word_of(&Self::WORDS, &self)
     }
 }
 
@@ -44,11 +44,7 @@ impl FromStr for SubscriptionOrder {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::WORDS.into_iter().find(|(_, word)| *word == text);
-        known.map(|(order, _)| order).ok_or_else(|| {
-            let words = Self::WORDS.map(|(_, word)| word).join(", ");
-            format!("`{text}` is not an order; one of {words}")
-        })
+        order_words::read(&Self::WORDS, text)
     }
 }
 

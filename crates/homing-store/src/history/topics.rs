@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::{ROWS_AT_ONCE, TopicPage};
-use crate::statement::{SqlDatabase, Statement, Tx, sql};
+use crate::{
+    order_words,
+    statement::{SqlDatabase, Statement, Tx, sql},
+};
 use homing_domain::{history::TopicSeen, time::UnixMillis};
 
 const COUNT_TOPICS: &str = "SELECT CAST(count(*) AS bigint) FROM topics WHERE topic <> ''";
@@ -36,8 +39,7 @@ impl TopicOrder {
     /// Its word in queries.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        let own = Self::WORDS.into_iter().find(|(order, _)| *order == self);
-        own.map_or("topic", |(_, word)| word)
+        order_words::word_of(&Self::WORDS, &self)
     }
 
     /// The number by which rows are ordered, the largest first.
@@ -64,11 +66,7 @@ impl FromStr for TopicOrder {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::WORDS.into_iter().find(|(_, word)| *word == text);
-        known.map(|(order, _)| order).ok_or_else(|| {
-            let words = Self::WORDS.map(|(_, word)| word).join(", ");
-            format!("`{text}` is not an order; one of {words}")
-        })
+        order_words::read(&Self::WORDS, text)
     }
 }
 
