@@ -282,8 +282,8 @@ pub trait Store:
     /// [`StoreError`]: a step that failed.
     async fn circuits(&self, page: &CircuitPage) -> Result<CircuitListing, StoreError>;
 
-    /// The last hundred changes and probes of the circuit of `url`, the oldest first. What cannot be
-    /// read, such as a state of a later version, is left out.
+    /// The last hundred changes of the circuit of `url` and its last hundred probes, the oldest
+    /// first. What cannot be read, such as a state of a later version, is left out.
     ///
     /// # Errors
     ///

@@ -378,6 +378,14 @@ pub(super) async fn the_life_of_a_circuit_is_kept_and_bounded(place: Place) -> K
     let found = lived().await?;
     assert_eq!((found.len(), found.last().map(|last| last.0)), (100, Some(at(3_119))));
     assert_eq!(store.circuit_changes(&url("b")).await?.len(), 1, "each has its own");
+    for number in 1..=120 {
+        let due = at(1).plus(Duration::from_secs(601 * number));
+        let claim = store.claim_probe(&url("b"), &rules, due).await?;
+        assert!(matches!(claim, ProbeClaim::Won(_)), "{claim:?}");
+    }
+    let found = store.circuit_changes(&url("b")).await?;
+    let first = found.first().map(|first| (first.at, first.state));
+    assert_eq!((found.len(), first), (101, Some((at(1), Some(StateName::Open)))), "probes apart");
     assert_eq!(store.prune_circuits(at(9_000)).await?, 1);
     assert_eq!(lived().await?, []);
     Ok(())
