@@ -11,6 +11,9 @@ FOR ?= 60
 SEED ?=
 SCRIPTS := rabbitmq/{up,down,ctl,cluster,four} postgres/{up,down} tests/{run,setup,root.sh,packages,newcomer} deploy/package examples/demo benches/instructions .ci/{run,dependencies,prose}
 
+# Of programs that are not optimised: all but the allocator, which takes a quarter of the build.
+QUICK := --no-default-features --features full
+
 .PHONY: help dev run test test-cluster test-rabbitmq4 chaos bench bench-parked bench-livestream simulator demo lint dependencies up down clean-broker compose release install deb dist test-packages newcomer cargo
 
 help: ## list the commands
@@ -21,16 +24,16 @@ help: ## list the commands
 	@echo 'ARGS reaches the program behind dev, run, test and demo: make run ARGS="--role worker"'
 
 dev: cargo ## show a first delivery: build homing; a broker, homing and an endpoint in this terminal
-	@exec cargo run --locked --bin homing -- dev $(ARGS)
+	@exec cargo run --locked $(QUICK) --bin homing -- dev $(ARGS)
 
 run: cargo ## find or start a broker, build homing, run it
 	@url=$$(rabbitmq/up); \
-	cargo build --locked --bin homing; \
+	cargo build --locked $(QUICK) --bin homing; \
 	export HOMING__BROKER__URL="$$url"; \
 	echo "homing: for commands in another terminal:" >&2; \
 	echo "  export HOMING__BROKER__URL=$$url HOMING__STORE__URL=sqlite:$$PWD/homing.db" >&2; \
 	echo "  export PATH=\"$$PWD/$${CARGO_TARGET_DIR:-target}/debug:\$$PATH\"" >&2; \
-	exec cargo run --locked --quiet --bin homing -- run $(ARGS)
+	exec cargo run --locked $(QUICK) --quiet --bin homing -- run $(ARGS)
 
 test: cargo ## run all tests, against a broker and a database of their own, stopped afterwards
 	@bash tests/run $(ARGS)
@@ -65,11 +68,11 @@ lint: cargo ## check formatting, words, clippy, documentation, shell scripts
 	@cargo clippy --version >/dev/null 2>&1 || { echo "lint: cargo clippy is missing; install it with: rustup component add clippy" >&2; exit 1; }
 	cargo fmt --check
 	.ci/prose
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --locked $(QUICK) -- -D warnings
 	@set -x; for features in "" "dashboard postgres" "livestream workfront"; do \
 		cargo clippy --no-default-features --features "$$features" --locked -- -D warnings; \
 	done
-	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked $(QUICK)
 	@if command -v shellcheck >/dev/null; then \
 		echo "shellcheck -x $(SCRIPTS)"; shellcheck -x $(SCRIPTS); \
 	else \
