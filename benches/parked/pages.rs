@@ -1,5 +1,5 @@
-//! The size of each page of the dashboard, compressed, and its time over HTTP, with a full store: for each million parked deliveries 100,000 subscriptions, 10,000 endpoints and 5,000,000
-//! attempts.
+//! The size of each page of the dashboard, compressed, and its time over HTTP, with a full store: for
+//! each million parked deliveries 100,000 subscriptions, 10,000 endpoints and 5,000,000 attempts.
 
 use std::{sync::Arc, time::Duration};
 
@@ -209,6 +209,8 @@ async fn paths(installation: &Installation, some: &Subscription) -> Vec<String> 
         "/search?q=tenants%2F77",
         "/search?q=503",
         "/search?q=nowhere",
+        "/v1/events",
+        "/v1/status",
     ]
     .map(str::to_owned)
     .into();
