@@ -152,7 +152,13 @@ impl Services {
         let latest = subscriptions.latest();
         let history = History::new(of_store(), broker.clone(), parking.clone(), latest);
         Ok(Self {
-            registry: Registry::new(of_store(), broker.clone(), schedules.clone(), policy),
+            registry: Registry::new(
+                of_store(),
+                broker.clone(),
+                schedules.clone(),
+                policy,
+                Arc::clone(&subscriptions),
+            ),
             parking,
             archive: Archive::new(of_store(), broker.clone()),
             circuits: CircuitBreakers::new(of_store(), broker.clone()),

@@ -52,6 +52,8 @@ const BODY: [u8; 1_000] = [b'x'; 1_000];
 /// Pages of each search, of so many deliveries.
 const PAGES: u32 = 20;
 const PAGE: u32 = 50;
+/// Of an installation of so many subscriptions.
+const QUOTA: &str = "store.max_subscriptions = 1000000\n";
 const AMPLE: ParkedBounds = ParkedBounds { rows: u64::MAX >> 1, bytes: u64::MAX >> 1 };
 
 #[tokio::main]
@@ -59,14 +61,14 @@ async fn main() {
     let asked = std::env::args().find_map(|argument| argument.parse().ok());
     let parked = asked.unwrap_or(PARKED);
     println!("SQLite");
-    measure(&Installation::new(&[1_000]).await, parked).await;
+    measure(&Installation::with(&[1_000], QUOTA).await, parked).await;
     if std::env::args().any(|argument| argument == "sqlite") {
         return;
     }
     let database = Database::new().await;
     println!("\nPostgreSQL");
     let store = format!("store.url = \"{}\"\n", database.url());
-    let settings = format!("{store}store.encryption_keys = [\"{KEY}\"]\n");
+    let settings = format!("{QUOTA}{store}store.encryption_keys = [\"{KEY}\"]\n");
     measure(&Installation::with(&[1_000], &settings).await, parked).await;
     println!("the database has {} MB", bytes(&database).await / 1_000_000);
 }

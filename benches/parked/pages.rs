@@ -71,7 +71,7 @@ async fn subscribe(store: &dyn Store, number: u32, urls: u32) -> Subscription {
     let (begun, now) = (Instant::now(), clock::now());
     let mut some = None;
     for number in 0..number {
-        let topic = format!("shop.{}.#", number % TOPICS);
+        let topic = format!("shop.{}.{}", number % TOPICS, number / urls);
         let mut draft = Draft::new(url(number, urls).as_str(), &topic);
         draft.description = Some(format!("Tenant {number}"));
         let spec = draft.build(&[]).expect("it is sound");

@@ -1,6 +1,6 @@
 //! `homing man`
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use super::{
     failure::{Exit, Failure},
@@ -14,7 +14,7 @@ Examples:
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
-    /// An existing folder
+    /// A folder; created where it is not there
     folder: PathBuf,
 }
 
@@ -25,7 +25,8 @@ pub(super) fn run(
     output: &mut Output<'_>,
 ) -> Result<Exit, Failure> {
     let what = arguments.folder.display().to_string();
-    clap_mangen::generate_to(command, &arguments.folder)
+    fs::create_dir_all(&arguments.folder)
+        .and_then(|()| clap_mangen::generate_to(command, &arguments.folder))
         .map_err(|source| Failure::Write { what: what.clone(), source })?;
     output.notice(format_args!("wrote the manual pages to {what}"));
     Ok(Exit::Done)

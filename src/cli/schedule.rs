@@ -1,6 +1,6 @@
 //! `homing schedule`
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde::Serialize;
 
@@ -12,6 +12,7 @@ use super::{
     words,
 };
 use crate::config::Settings;
+use homing_delivery::settings::BUILT_IN;
 use homing_domain::schedule::Schedule;
 
 const EXAMPLES: &str = "\
@@ -25,7 +26,7 @@ Examples:
 pub(super) struct Arguments {
     /// A built-in schedule or one of [schedule.custom]; without it the default one
     name: Option<String>,
-    /// Every schedule that subscriptions may name
+    /// Every schedule, also those that are not offered
     #[arg(long, conflicts_with = "name")]
     all: bool,
 }
@@ -59,7 +60,8 @@ pub(super) fn run(
     let settings = globals.settings()?;
     if arguments.all {
         let schedules = settings.schedule.schedules().map_err(Failure::Settings)?;
-        let timelines = schedules.names().into_iter().map(|name| timeline(&settings, name));
+        let names: BTreeSet<_> = schedules.names().into_iter().chain(BUILT_IN).collect();
+        let timelines = names.into_iter().map(|name| timeline(&settings, name));
         let timelines = timelines.collect::<Result<Vec<_>, _>>()?;
         if output.json {
             output.document(&timelines)?;

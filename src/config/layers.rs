@@ -50,6 +50,10 @@ impl Layer {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !required => {
                 Self::toml(Origin::File(file), "")
             }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let message = format!("{error}: be root or the service's user (`sudo -u homing`)");
+                Err(SettingsError::File { file, message })
+            }
             Err(error) => Err(SettingsError::File { file, message: error.to_string() }),
         }
     }
@@ -106,6 +110,26 @@ impl Layer {
         SettingsError::all(keys.into_iter().map(|key| self.unknown(defaults, key)).collect())
     }
 
+    /// Refuses variables of the environment that name a setting with one underscore, which are not
+    /// read.
+    pub(super) fn check_variables(
+        &self,
+        names: impl Iterator<Item = String>,
+    ) -> Result<(), SettingsError> {
+        let misspelt = names.filter_map(|name| {
+            let key = name.strip_prefix("HOMING_")?.to_lowercase();
+            let (section, setting) =
+                table(&self.values.cache)?.iter().find_map(|(section, it)| {
+                    let setting = key.strip_prefix(section.as_str())?.strip_prefix('_')?;
+                    table(it)?.contains_key(setting).then_some((section, setting))
+                })?;
+            let meant = format!("HOMING__{section}__{setting}").to_uppercase();
+            let message = format!("variables of settings have two underscores twice: `{meant}`");
+            Some(SettingsError::value(&name, message))
+        });
+        SettingsError::all(misspelt.collect())
+    }
+
     /// The error for an unknown `key`, with a suggestion.
     fn unknown(&self, defaults: &Self, key: String) -> SettingsError {
         let (section, name) = key.rsplit_once('.').unwrap_or(("", key.as_str()));
@@ -114,6 +138,10 @@ impl Layer {
             let dot = if section.is_empty() { "" } else { "." };
             (strsim::jaro(name, there), format!("did you mean `{section}{dot}{there}`? "))
         });
+        let elsewhere = section.is_empty().then(|| sections_with(&defaults.values.cache, name));
+        let elsewhere = elsewhere.into_iter().flatten();
+        let elsewhere = elsewhere.map(|there| (1.0, format!("did you mean `{there}.{name}`? ")));
+        let alike = alike.chain(elsewhere);
         let nearest = alike.filter(|(alike, _)| *alike > ALIKE).max_by(|a, b| a.0.total_cmp(&b.0));
         let meant = nearest.map(|(_, meant)| meant).unwrap_or_default();
         let message = format!("there is no such setting; {meant}`homing config` lists all");
@@ -248,6 +276,13 @@ fn by_name(root: &mut Value, path: &[&str]) -> Result<(), SettingsError> {
     }
     *kind = ValueKind::Table(named);
     Ok(())
+}
+
+/// The sections that have a setting of this name.
+fn sections_with(root: &Value, name: &str) -> Vec<String> {
+    let sections = table(root).into_iter().flatten();
+    let with = sections.filter(|(_, it)| table(it).is_some_and(|it| it.contains_key(name)));
+    with.map(|(section, _)| section.clone()).collect()
 }
 
 /// Collects the keys of `found` that `known` does not have. A section without keys accepts any.

@@ -118,6 +118,8 @@ impl Settings {
     pub fn load(file: Option<&Path>, overrides: &[(&str, String)]) -> Result<Self, SettingsError> {
         let named = file_or_default(file);
         let file = Layer::file(named, file.is_some())?;
+        let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        Layer::text(DEFAULTS)?.check_variables(variables)?;
         let above = vec![file, Layer::environment()?, Layer::flags(overrides)?];
         Self::with_variables(|name| std::env::var_os(name), above)
     }

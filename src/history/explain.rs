@@ -193,8 +193,8 @@ impl History {
         let mut notes = vec![match self.store.attempt_log().await? {
             LogExtent { oldest: Some(oldest), rows, .. } => {
                 format!(
-                    "the attempt log goes back to {oldest} ({rows} records); older ones are \
-                     deleted, also those of what has been held since before"
+                    "the attempt log goes back to {oldest} ({rows} records): what came before is \
+                     not in it, also if it has been held since"
                 )
             }
             LogExtent { oldest: None, .. } => {

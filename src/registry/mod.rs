@@ -24,6 +24,7 @@ use homing_broker::{Broker, control::Announcement};
 use homing_delivery::{
     endpoint::{self, Policy},
     settings::Schedules,
+    worker::Subscriptions,
 };
 use homing_domain::{
     audit::Actor,
@@ -44,6 +45,8 @@ pub struct Registry {
     broker: Broker,
     schedules: Schedules,
     policy: Policy,
+    /// Those that this process knows, if it reads them.
+    known: Arc<Subscriptions>,
 }
 
 /// The reason why a subscription was not created, updated or found.
@@ -144,15 +147,17 @@ impl Created {
 }
 
 impl Registry {
-    /// A registry that writes to `store`, announces over `broker`, and takes what `policy` allows.
+    /// A registry that writes to `store`, announces over `broker` and to `known`, and takes what
+    /// `policy` allows.
     #[must_use]
     pub fn new(
         store: Arc<dyn Store>,
         broker: Broker,
         schedules: Schedules,
         policy: Policy,
+        known: Arc<Subscriptions>,
     ) -> Self {
-        Self { store, broker, schedules, policy }
+        Self { store, broker, schedules, policy, known }
     }
 
     /// The same for the changes of `actor`.
@@ -368,6 +373,10 @@ impl Registry {
     }
 
     async fn announce(&self) {
+        // What is published over this process next finds them. One that fails is repeated by itself.
+        if self.known.are_loaded() {
+            drop(self.known.refresh().await);
+        }
         if let Err(error) = self.broker.announce(&Announcement::Subscriptions).await {
             log_events::not_announced(&error.report());
         }

@@ -187,7 +187,7 @@ fn write(
             words::deliveries(count)
         )),
         (Some(0), _, _) | (None, Some(0), _) => {
-            output.line("no delivery was parked by its circuit")
+            output.line("what is held for it is sent; no delivery was parked by its circuit")
         }
         (Some(count), _, Ended::Whole) => {
             output.line(format_args!("{} replayed", words::deliveries(count)))

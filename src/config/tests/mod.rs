@@ -17,8 +17,21 @@ fn the_shipped_defaults_are_accepted() {
 }
 
 #[test]
+fn variables_with_one_underscore_are_refused() {
+    let check = |names: &[&str]| {
+        let names = names.iter().copied().map(str::to_owned);
+        Layer::text(DEFAULTS).unwrap().check_variables(names)
+    };
+    check(&["HOMING__BROKER__URL", "HOMING_BROKER_PASSWORD", "HOMING_TEST_AMQP_URL", "PATH"])
+        .unwrap();
+    let wrong = check(&["HOMING_BROKER_URL"]).unwrap_err();
+    insta::assert_snapshot!(Chain(&wrong), @"`HOMING_BROKER_URL`: variables of settings have two underscores twice: `HOMING__BROKER__URL`");
+}
+
+#[test]
 fn misspelt_keys_are_refused_by_name() {
     insta::assert_snapshot!(error("[worker]\nmax_inflight = 3"), @"`worker.max_inflight`: there is no such setting; did you mean `worker.max_in_flight`? `homing config` lists all");
+    insta::assert_snapshot!(error("max_in_flight = 3"), @"`max_in_flight`: there is no such setting; did you mean `worker.max_in_flight`? `homing config` lists all");
     insta::assert_snapshot!(error("[workers]\nmax_in_flight = 3"), @"`workers`: there is no such setting; did you mean `worker`? `homing config` lists all");
 }
 

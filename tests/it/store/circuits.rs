@@ -376,7 +376,8 @@ pub(super) async fn the_life_of_a_circuit_is_kept_and_bounded(place: Place) -> K
         store.set_circuit(&circuit, turn, at(3_000 + second)).await?;
     }
     let found = lived().await?;
-    assert_eq!((found.len(), found.last().map(|last| last.0)), (100, Some(at(3_119))));
+    let last = found.last().map(|last| last.0);
+    assert_eq!((found.len(), last), (101, Some(at(3_119))), "a probe, and a hundred changes");
     assert_eq!(store.circuit_changes(&url("b")).await?.len(), 1, "each has its own");
     for number in 1..=120 {
         let due = at(1).plus(Duration::from_secs(601 * number));

@@ -25,7 +25,7 @@ pub use self::{
     ledger::LedgerSettings,
     parking::ParkingSettings,
     proxy::ProxyDns,
-    schedule::{ScheduleSettings, Schedules, WrittenWait},
+    schedule::{BUILT_IN, ScheduleSettings, Schedules, WrittenWait},
     traces::TracesSettings,
     worker::WorkerSettings,
 };

@@ -76,7 +76,8 @@ impl ScheduleSettings {
     }
 }
 
-const BUILT_IN: [&str; 3] = ["workfront", "workfront-delay", "standard-webhooks"];
+/// Those that need no settings.
+pub const BUILT_IN: [&str; 3] = ["workfront", "workfront-delay", "standard-webhooks"];
 
 fn built_in(name: &str) -> Option<Schedule> {
     match name {
