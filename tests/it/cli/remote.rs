@@ -192,12 +192,8 @@ async fn changes_over_the_api_are_on_record_as_made_by_the_token() {
     assert_eq!(run(&["endpoints", "disable", &to]).done(), format!("disabled {to}\n"));
     assert!(run(&["endpoints", "probe", &to]).done().contains("nothing to probe"));
     let enabled = run(&["endpoints", "enable", &to]).done();
-    assert_eq!(
-        enabled,
-        format!(
-            "enabled {to}\nwhat is held for it is sent; no delivery was parked by its circuit\n"
-        )
-    );
+    let said = "what is held for it is sent; no delivery was parked by its circuit";
+    assert_eq!(enabled, format!("enabled {to}\n{said}\n"));
     let near = run(&["endpoints", "disable", &format!("{to}/x")]);
     assert!(near.code == 1 && near.stderr.contains("force"), "{}", near.stderr);
 
