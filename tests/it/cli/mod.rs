@@ -155,7 +155,16 @@ fn schedule_prints_the_published_table() {
     let json = home.run(&["schedule", "--json"]).json();
     assert_eq!(json["name"], "short");
     assert_eq!(json["retries"][0]["wait_ms"], 50);
-    assert_eq!(home.run(&["schedule", "--all", "--json"]).json().as_array().unwrap().len(), 1);
+    let all = home.run(&["schedule", "--all", "--json"]).json();
+    let of = |offered: bool| {
+        let all = all.as_array().unwrap().iter();
+        all.filter(|one| one["offered"] == offered)
+            .map(|one| one["name"].as_str().unwrap())
+            .collect()
+    };
+    let (offered, built_in): (Vec<_>, Vec<_>) = (of(true), of(false));
+    assert_eq!(offered, ["short"]);
+    assert_eq!(built_in, ["standard-webhooks", "workfront", "workfront-delay"]);
     assert_eq!(home.run(&["schedule", "hourly"]).code, 2);
 }
 
@@ -237,9 +246,11 @@ fn every_command_has_a_manual_page() {
     let page = |name| fs::read_to_string(home.folder.path().join(name)).expect("it is there");
     assert!(page("homing.1").contains("Durable webhook delivery"));
     assert!(page("homing-subscriptions-create.1").contains("\\-\\-topic"));
-    let missing = home.run(&["man", "nowhere"]);
-    assert_eq!(missing.code, 1);
-    assert!(missing.stderr.contains("cannot write nowhere"), "{}", missing.stderr);
+    home.run(&["man", "new/man1"]).done();
+    assert!(page("new/man1/homing.1").contains("Durable"));
+    let refused = home.run(&["man", "homing.1"]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("cannot write homing.1"), "{}", refused.stderr);
 }
 
 #[test]
