@@ -34,7 +34,7 @@ use super::{
 /// Groups for one queue that are under way at once. One, two and four cost the same CPU; with one,
 /// 16 publishes at once are slower than over channels of their own.
 const PUBLISHERS: usize = 2;
-/// Times a group is sent again because the client's fault ended the connection.
+/// Times a group is sent again of which no message is known to be at fault.
 const MAX_RESTARTS: u32 = 3;
 
 /// Publishes messages in groups.
@@ -264,7 +264,7 @@ impl Publishers {
     }
 
     /// Sends a group over `channel`. Returns what is to be sent again: `restarts` times at most where
-    /// the client's fault ended the connection.
+    /// none of its messages is known to be at fault.
     async fn commit_on(
         &self,
         channel: PooledChannel,
@@ -280,7 +280,7 @@ impl Publishers {
             guard.keep();
         }
         let Some((jobs, why)) = left else { return Vec::new() };
-        if *restarts > 0 && why.is_of_the_client() {
+        if *restarts > 0 && why.is_of_none() {
             *restarts = restarts.saturating_sub(1);
             return vec![jobs];
         }

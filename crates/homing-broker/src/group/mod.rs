@@ -125,9 +125,21 @@ pub(super) enum Unanswered {
 
 impl Unanswered {
     /// As [`Reply::is_of_the_client`](super::Reply::is_of_the_client).
-    pub(super) fn is_of_the_client(&self) -> bool {
+    fn is_of_the_client(&self) -> bool {
         let Self::Ended(error) = self else { return false };
         super::Reply::of(error).is_some_and(|reply| reply.is_of_the_client())
+    }
+
+    /// True if the messages came to a channel that had ended for another message, whose error has
+    /// not come yet.
+    fn is_of_another(&self) -> bool {
+        let Self::Ended(error) = self else { return false };
+        matches!(error.kind(), ErrorKind::InvalidChannelState(..))
+    }
+
+    /// True if the messages may be sent again as they are: none of them is known to be at fault.
+    pub(super) fn is_of_none(&self) -> bool {
+        self.is_of_the_client() || self.is_of_another()
     }
 
     /// The error for the caller of `publish`.

@@ -158,3 +158,20 @@ async fn what_is_left_has_the_most_telling_reason() {
     assert_eq!(left.len(), 3);
     assert!(why.error(&left[2].publish).has_code(&AMQPSoftError::NOTFOUND), "{why:?}");
 }
+
+/// Goal: what came to a channel that had ended for another message is sent again, not failed, also
+/// where the broker's words come too late.
+#[tokio::test]
+async fn an_end_without_a_reason_is_of_none() {
+    use lapin::{ChannelState, ErrorKind};
+    let (mut group, confirmings, _answers) = group([("a", "q"), ("b", "q")]);
+    let ended = ErrorKind::InvalidChannelState(ChannelState::Error, "basic.publish").into();
+    let mut confirmings = confirmings.into_iter();
+    let _pending = confirmings.next().unwrap();
+    confirmings.next().unwrap().send(Err(ended)).unwrap();
+    group.answer().await;
+    let (left, why) = group.end(Unanswered::Lost).left.unwrap();
+    assert_eq!(left.len(), 2);
+    assert!(why.is_of_none(), "{why:?}");
+    assert!(!Unanswered::Lost.is_of_none());
+}
