@@ -13,11 +13,11 @@ use super::{
     layout::{ErrorPage, Layout, NavItem, Visitor, page},
     words,
 };
-use crate::{
-    api::forms::{CreatedToken, TokenError},
-    web::{App, AppState, acting::Acting},
+use crate::web::{App, AppState, acting::Acting};
+use homing_domain::{
+    api_token::{ApiToken, Scope, TokenDigest, TokenName, token_text},
+    clock,
 };
-use homing_domain::api_token::{ApiToken, Scope, TokenName};
 use homing_store::StoreError;
 
 #[derive(Template)]
@@ -29,8 +29,8 @@ struct ListPage {
     configured: usize,
     fields: Fields,
     wrong: Wrong,
-    /// The new token; its text is shown only once.
-    created: Option<CreatedToken>,
+    /// The new token and its name; shown only once.
+    created: Option<(TokenName, String)>,
 }
 
 /// A token of the list.
@@ -83,15 +83,16 @@ pub(super) async fn create(
     let scope = scope.map_err(|error| wrong.add("scope", error.to_string())).ok();
     let mut created = None;
     if let (Some(name), Some(scope)) = (name, scope) {
-        match CreatedToken::new(services.store.as_ref(), name, scope).await {
-            Ok(token) => created = Some(token),
-            Err(TokenError::Taken(_)) => {
-                wrong.add("name", "there is a token of this name; revoke it first".to_owned());
-            }
-            Err(TokenError::Store(error)) => return Err(error.into()),
-            Err(error @ TokenError::Randomness(_)) => {
-                return Err(ErrorPage::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()));
-            }
+        let random = clock::random().map_err(|error| {
+            ErrorPage::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+        })?;
+        let text = token_text(&random);
+        let digest = TokenDigest::of(text.as_bytes());
+        let token = ApiToken { name, digest, scope, created: clock::now() };
+        if services.store.insert_token(&token).await? {
+            created = Some((token.name, text));
+        } else {
+            wrong.add("name", "there is a token of this name; revoke it first".to_owned());
         }
     }
     let list = ListPage::read(&app, visitor).await?;

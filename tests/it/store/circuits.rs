@@ -352,10 +352,6 @@ pub(super) async fn the_life_of_a_circuit_is_kept_and_bounded(place: Place) -> K
         let changes = store.circuit_changes(&circuit).await?;
         Ok(changes.into_iter().map(|change| (change.at, change.state)).collect())
     };
-    let states = |states: &[Option<StateName>]| states.to_vec();
-    let only_states = |lived: &[(UnixMillis, Option<StateName>)]| -> Vec<_> {
-        lived.iter().map(|(_, state)| *state).collect()
-    };
     store.merge_tallies(&[(circuit.clone(), failed(1, at(0)))], &rules, at(0)).await?;
     assert_eq!(lived().await?, [], "counts are no change");
     store.merge_tallies(&[dead("a"), dead("b")], &rules, at(1)).await?;
@@ -365,9 +361,7 @@ pub(super) async fn the_life_of_a_circuit_is_kept_and_bounded(place: Place) -> K
     let refused = Outcome::Refused { status: 503, retry_after: None };
     store.probe_ended(&circuit, &refused, &rules, due.plus(Duration::from_secs(1))).await?;
     let found = lived().await?;
-    assert_eq!(only_states(&found), states(&[Some(StateName::Open), None]), "{found:?}");
-    let times: Vec<_> = found.iter().take(2).map(|one| one.0).collect();
-    assert_eq!(times, [at(1), due], "a probe is noted once");
+    assert_eq!(found, [(at(1), Some(StateName::Open)), (due, None)], "a probe is noted once");
     store.set_circuit(&circuit, Intervention::Enable, at(2_000)).await?;
     let change = store.circuit_changes(&circuit).await?.pop().ok_or("it was enabled")?;
     assert_eq!((change.state, change.reason), (Some(StateName::Closed), Some(Reason::Enabled)));
@@ -376,17 +370,14 @@ pub(super) async fn the_life_of_a_circuit_is_kept_and_bounded(place: Place) -> K
         store.set_circuit(&circuit, turn, at(3_000 + second)).await?;
     }
     let found = lived().await?;
-    let last = found.last().map(|last| last.0);
-    assert_eq!((found.len(), last), (101, Some(at(3_119))), "a probe, and a hundred changes");
+    assert_eq!((found.len(), found.last().map(|last| last.0)), (101, Some(at(3_119))));
     assert_eq!(store.circuit_changes(&url("b")).await?.len(), 1, "each has its own");
     for number in 1..=120 {
-        let due = at(1).plus(Duration::from_secs(601 * number));
-        let claim = store.claim_probe(&url("b"), &rules, due).await?;
-        assert!(matches!(claim, ProbeClaim::Won(_)), "{claim:?}");
+        store.claim_probe(&url("b"), &rules, at(1).plus(Duration::from_secs(601 * number))).await?;
     }
     let found = store.circuit_changes(&url("b")).await?;
-    let first = found.first().map(|first| first.state);
-    assert_eq!((found.len(), first), (101, Some(Some(StateName::Open))), "probes apart");
+    let first = found.first().and_then(|first| first.state);
+    assert_eq!((found.len(), first), (101, Some(StateName::Open)), "probes are apart");
     assert_eq!(store.prune_circuits(at(9_000)).await?, 1);
     assert_eq!(lived().await?, []);
     Ok(())
