@@ -336,6 +336,6 @@ mod tests {
         let flags = [("worker.max_in_flight", "many".to_owned())];
         insta::assert_snapshot!(error("[worker]\nmax_in_flight = 1", &flags), @r#"`worker.max_in_flight` (flag): invalid type: string "many", expected an integer; for example 1024"#);
         let flags = [("colour", "x".to_owned())];
-        insta::assert_snapshot!(error("", &flags), @"`colour` (flag): there is no such setting; `homing config` lists all");
+        insta::assert_snapshot!(error("", &flags), @"`colour` (flag): there is no such setting; did you mean `api.colour`? `homing config` lists all");
     }
 }
