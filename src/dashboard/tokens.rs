@@ -15,7 +15,7 @@ use super::{
 };
 use crate::web::{App, AppState, acting::Acting};
 use homing_domain::{
-    api_token::{ApiToken, Scope, TokenDigest, TokenName, token_text},
+    api_token::{ApiToken, Scope, TokenName},
     clock,
 };
 use homing_store::StoreError;
@@ -86,9 +86,7 @@ pub(super) async fn create(
         let random = clock::random().map_err(|error| {
             ErrorPage::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
         })?;
-        let text = token_text(&random);
-        let digest = TokenDigest::of(text.as_bytes());
-        let token = ApiToken { name, digest, scope, created: clock::now() };
+        let (token, text) = ApiToken::new(name, scope, &random, clock::now());
         if services.store.insert_token(&token).await? {
             created = Some((token.name, text));
         } else {

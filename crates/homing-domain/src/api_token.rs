@@ -59,9 +59,22 @@ pub enum TokenNameError {
 #[error("a scope is `read` or `write`")]
 pub struct ScopeError;
 
-/// The text of a new token. A secret: shown to its creator, once.
-#[must_use]
-pub fn token_text(random: &[u8; 32]) -> String {
+impl ApiToken {
+    /// A token of `random` bytes, and its text, a secret: shown to its creator, once.
+    #[must_use]
+    pub fn new(
+        name: TokenName,
+        scope: Scope,
+        random: &[u8; 32],
+        created: UnixMillis,
+    ) -> (Self, String) {
+        let text = token_text(random);
+        let digest = TokenDigest::of(text.as_bytes());
+        (Self { name, digest, scope, created }, text)
+    }
+}
+
+fn token_text(random: &[u8; 32]) -> String {
     format!("homing_{}", URL_SAFE_NO_PAD.encode(random))
 }
 

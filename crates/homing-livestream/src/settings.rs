@@ -12,19 +12,19 @@ use homing_domain::settings::{SettingsError, address, section};
 #[serde(deny_unknown_fields)]
 pub struct SourceSettings {
     /// Wait between the loss of a connection and the next connect.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "homing_domain::settings::duration")]
     pub reconnect_wait: Duration,
     /// The wait grows up to this while the service is overloaded.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "homing_domain::settings::duration")]
     pub max_backoff: Duration,
     /// Deadline for finding the address, TCP and TLS.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "homing_domain::settings::duration")]
     pub connect_deadline: Duration,
     /// Deadline from the request for the stream to the head of its response.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "homing_domain::settings::duration")]
     pub response_deadline: Duration,
     /// A connection without a byte for this long is closed; zero: never.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "homing_domain::settings::duration")]
     pub max_idle: Duration,
     /// A larger record is skipped.
     pub max_record_bytes: usize,
@@ -68,7 +68,7 @@ pub struct LivestreamSettings {
     #[serde(default = "max_connections")]
     pub max_connections: u8,
     /// The service's bucket for smoothing bursts; zero: none.
-    #[serde(default, with = "humantime_serde")]
+    #[serde(default, with = "homing_domain::settings::duration")]
     pub smoothing: Duration,
 }
 

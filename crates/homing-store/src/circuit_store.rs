@@ -15,8 +15,7 @@ use super::{
 };
 use homing_domain::{
     audit::{Change, ObjectKind},
-    circuit::{Circuit, CircuitRules, Turn},
-    outcome::Outcome,
+    circuit::{Circuit, CircuitRules, EndedProbe, Turn},
     tally::Tally,
     time::UnixMillis,
     url::EndpointUrl,
@@ -116,11 +115,11 @@ impl<B: Backend> SqlStore<B> {
     pub(super) async fn end_probe(
         &self,
         url: &EndpointUrl,
-        outcome: &Outcome,
+        probe: &EndedProbe<'_>,
         rules: &CircuitRules,
-        now: UnixMillis,
     ) -> sqlx::Result<Readable<Turn>> {
-        let turn = |known: Readable<Circuit>| known.map(|it| it.record_probe(outcome, now, rules));
+        let now = probe.ended;
+        let turn = |known: Readable<Circuit>| known.map(|it| it.record_probe(probe, rules));
         let mut transaction = self.begin().await?;
         let turned = self.turn(&mut transaction, url, now, turn).await?;
         transaction.commit().await?;

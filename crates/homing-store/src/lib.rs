@@ -20,8 +20,7 @@ use async_trait::async_trait;
 use homing_domain::{
     api_token::ApiToken,
     audit::Actor,
-    circuit::{Circuit, CircuitRules, Turn},
-    outcome::Outcome,
+    circuit::{Circuit, CircuitRules, EndedProbe, Turn},
     tally::Tally,
     time::UnixMillis,
     url::EndpointUrl,
@@ -237,7 +236,7 @@ pub trait Store:
         now: UnixMillis,
     ) -> Result<ProbeClaim, StoreError>;
 
-    /// Saves the outcome of a claimed probe, which ended at `now`. A probe is in no tally.
+    /// Saves the outcome of a claimed probe. A probe is in no tally.
     ///
     /// # Errors
     ///
@@ -249,9 +248,8 @@ pub trait Store:
     async fn probe_ended(
         &self,
         url: &EndpointUrl,
-        outcome: &Outcome,
+        probe: &EndedProbe<'_>,
         rules: &CircuitRules,
-        now: UnixMillis,
     ) -> Result<Turn, StoreError>;
 
     /// Changes the circuit of `url`; creates it where it is missing and replaces it where it cannot

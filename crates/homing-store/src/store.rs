@@ -17,9 +17,8 @@ use super::{
 use homing_domain::{
     api_token::ApiToken,
     audit::{Action, Actor, Change, ChangeResult, ObjectKind, from_to},
-    circuit::{Circuit, CircuitRules, Turn},
+    circuit::{Circuit, CircuitRules, EndedProbe, Turn},
     clock,
-    outcome::Outcome,
     tally::Tally,
     time::UnixMillis,
     url::EndpointUrl,
@@ -94,11 +93,10 @@ impl<B: Backend> Store for SqlStore<B> {
     async fn probe_ended(
         &self,
         url: &EndpointUrl,
-        outcome: &Outcome,
+        probe: &EndedProbe<'_>,
         rules: &CircuitRules,
-        now: UnixMillis,
     ) -> Result<Turn, StoreError> {
-        let ended = self.ask("counting a probe", self.end_probe(url, outcome, rules, now)).await?;
+        let ended = self.ask("counting a probe", self.end_probe(url, probe, rules)).await?;
         ended.map_err(StoreError::CorruptCircuit)
     }
 

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 use homing_domain::{
-    api_token::{ApiToken, Scope, TokenDigest, TokenName, token_text},
+    api_token::{ApiToken, Scope, TokenName},
     clock,
     subscription::FieldError,
 };
@@ -86,9 +86,8 @@ impl Created {
         name: TokenName,
         scope: Scope,
     ) -> Result<Self, TokenError> {
-        let text = token_text(&clock::random().map_err(TokenError::Randomness)?);
-        let digest = TokenDigest::of(text.as_bytes());
-        let token = ApiToken { name, digest, scope, created: clock::now() };
+        let random = clock::random().map_err(TokenError::Randomness)?;
+        let (token, text) = ApiToken::new(name, scope, &random, clock::now());
         if store.insert_token(&token).await.map_err(TokenError::Store)? {
             Ok(Self { shown: Shown::from(&token), token: text })
         } else {

@@ -296,12 +296,7 @@ async fn errors(app: &App, query: &Query) -> Result<(Vec<ErrorView>, bool), Stor
 
 async fn parked(app: &App, query: &Query) -> Result<(u32, Vec<Entry>), StoreError> {
     let Some(selection) = query.parked() else { return Ok((0, Vec::new())) };
-    let store = &app.services.store;
-    let count = store.count_parked(&selection, MAX_PARKED).await?;
-    if count == 0 {
-        return Ok((0, Vec::new()));
-    }
     let page = ParkedPage { selection, limit: SHOWN, ..ParkedPage::default() };
-    let entries = store.parked(&page).await?.into_iter().map(Entry::from).collect();
-    Ok((count, entries))
+    let (found, count) = app.services.store.parked_counted(&page, MAX_PARKED).await?;
+    Ok((count, found.into_iter().map(Entry::from).collect()))
 }

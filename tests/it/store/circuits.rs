@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use homing_domain::{
-    circuit::{Circuit, CircuitRules, CircuitState, Reason, StateName, Turn},
+    circuit::{CircuitRules, CircuitState, Reason, StateName},
     outcome::{Outcome, Phase},
     tally::Tally,
     time::UnixMillis,
@@ -12,9 +12,8 @@ use homing_domain::{
 use homing_store::{
     CircuitOrder, CircuitPage, Intervention, MAX_PRUNED, ProbeClaim, Store, StoreError,
 };
-use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
-use super::{Kept, Place};
+use super::{Kept, Place, circuit_rule::probe_ended};
 
 const START: i64 = 1_700_000_000_000;
 
@@ -52,109 +51,6 @@ async fn pages(
             None => return Ok(found),
         }
     }
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Merge(Tally),
-    Claim,
-    ProbeEnds(Outcome),
-    Set(Intervention),
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let outcome = prop_oneof![
-        Just(Outcome::Accepted { status: 200 }),
-        Just(Outcome::Refused { status: 503, retry_after: None }),
-    ];
-    let tally = prop::collection::vec(outcome.clone(), 1..60).prop_map(|outcomes| {
-        let tallies = outcomes.iter().map(|outcome| Tally::of(outcome, at(1)));
-        tallies.fold(Tally::default(), Tally::merge)
-    });
-    let intervention = prop_oneof![
-        Just(Intervention::Enable),
-        Just(Intervention::Disable),
-        Just(Intervention::Probe),
-        Just(Intervention::Pause(at(600_000))),
-        Just(Intervention::Gone),
-        Just(Intervention::DisableByEndpoint),
-    ];
-    prop_oneof![
-        12 => tally.prop_map(Step::Merge),
-        3 => Just(Step::Claim),
-        3 => outcome.prop_map(Step::ProbeEnds),
-        1 => intervention.prop_map(Step::Set),
-    ]
-}
-
-fn ruled(circuit: &Circuit, step: &Step, rules: &CircuitRules, now: UnixMillis) -> Turn {
-    match step {
-        Step::Merge(tally) => circuit.record(tally, rules, now),
-        Step::Claim => (circuit.claim_probe(now, rules).unwrap_or_else(|| circuit.clone()), None),
-        Step::ProbeEnds(outcome) => circuit.record_probe(outcome, now, rules),
-        Step::Set(Intervention::Enable) => circuit.enable(now),
-        Step::Set(Intervention::Disable) => circuit.disable(now),
-        Step::Set(Intervention::Probe) => circuit.probe_now(now),
-        Step::Set(Intervention::Pause(until)) => circuit.pause(*until, now),
-        Step::Set(Intervention::Restore { changed, state, reason }) => {
-            circuit.restore(*changed, *state, *reason, now)
-        }
-        Step::Set(Intervention::Gone) => circuit.gone(now),
-        Step::Set(Intervention::DisableByEndpoint) => circuit.disable_by_endpoint(now),
-    }
-}
-
-async fn stored(
-    store: &dyn Store,
-    url: &EndpointUrl,
-    (step, rules): (&Step, &CircuitRules),
-    now: UnixMillis,
-) -> Result<Turn, StoreError> {
-    match step {
-        Step::Merge(tally) => {
-            let merged = store.merge_tallies(&[(url.clone(), tally.clone())], rules, now).await?;
-            let mut circuits = merged.circuits.into_iter();
-            let (_url, circuit, change) = circuits.next().expect("one for each tally");
-            Ok((circuit, change))
-        }
-        Step::Claim => match store.claim_probe(url, rules, now).await? {
-            ProbeClaim::Won(circuit) | ProbeClaim::Lost(circuit) => Ok((circuit, None)),
-        },
-        Step::ProbeEnds(outcome) => store.probe_ended(url, outcome, rules, now).await,
-        Step::Set(intervention) => store.set_circuit(url, *intervention, now).await,
-    }
-}
-
-/// Goal: a store adds nothing to the rule and forgets nothing of what it is given. Method: random
-/// lives; after each step the store answers as the rule does, and so does another handle.
-pub(super) async fn a_circuit_lives_by_the_rule_alone(place: Place) -> Kept {
-    let (store, other) = (place.open().await?, place.open().await?);
-    let rules = CircuitRules::default();
-    let mut runner = TestRunner::deterministic();
-    let lives = prop::collection::vec((step(), 0_u64..400), 1..30);
-    for life in 0..12 {
-        let url = url(life);
-        assert_eq!(store.circuit(&url).await?, None);
-        let steps = lives.new_tree(&mut runner).map_err(|reason| reason.to_string())?.current();
-        let (mut expected, mut seconds) = (None, 0);
-        for (step, wait) in steps {
-            seconds += wait;
-            let now = at(seconds);
-            let before = expected.unwrap_or_else(|| Circuit::new(now));
-            let turn = ruled(&before, &step, &rules, now);
-            let version = store.circuits_version().await?;
-
-            assert_eq!(stored(&*store, &url, (&step, &rules), now).await?, turn, "{step:?}");
-
-            let claimed_nothing = matches!(step, Step::Claim) && turn.0 == before;
-            if !claimed_nothing {
-                assert_eq!(other.circuit(&url).await?.as_ref(), Some(&turn.0));
-            }
-            assert_eq!(other.circuits_version().await? > version, turn.1.is_some());
-            expected = if other.circuit(&url).await?.is_some() { Some(turn.0) } else { None };
-        }
-    }
-    Ok(())
 }
 
 pub(super) async fn a_url_that_comes_twice_is_counted_twice(place: Place) -> Kept {
@@ -256,7 +152,7 @@ pub(super) async fn only_a_change_of_state_raises_the_version(place: Place) -> K
     versions(true).await?;
     store.claim_probe(&url("a"), &rules, at(600)).await?;
     let timed_out = Outcome::TimedOut { phase: Phase::Body };
-    store.probe_ended(&url("a"), &timed_out, &rules, at(601)).await?;
+    probe_ended(&*store, &url("a"), &timed_out, at(601)).await?;
     store.set_circuit(&url("b"), Intervention::Enable, at(0)).await?;
     versions(false).await?;
     store.set_circuit(&url("a"), Intervention::Enable, at(602)).await?;
@@ -359,7 +255,7 @@ pub(super) async fn the_life_of_a_circuit_is_kept_and_bounded(place: Place) -> K
     let claim = store.claim_probe(&circuit, &rules, due).await?;
     assert!(matches!(claim, ProbeClaim::Won(_)), "{claim:?}");
     let refused = Outcome::Refused { status: 503, retry_after: None };
-    store.probe_ended(&circuit, &refused, &rules, due.plus(Duration::from_secs(1))).await?;
+    probe_ended(&*store, &circuit, &refused, due.plus(Duration::from_secs(1))).await?;
     let found = lived().await?;
     assert_eq!(found, [(at(1), Some(StateName::Open)), (due, None)], "a probe is noted once");
     store.set_circuit(&circuit, Intervention::Enable, at(2_000)).await?;

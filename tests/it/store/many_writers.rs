@@ -13,6 +13,7 @@ use homing_store::{Intervention, ProbeClaim, Store, StoreError};
 
 use super::{
     Kept, Place,
+    circuit_rule::probe_ended,
     circuits::{at, dead, failed, url},
 };
 
@@ -127,7 +128,7 @@ pub(super) async fn of_twenty_that_claim_a_probe_one_wins(place: Place) -> Kept 
     }
 
     let accepted = Outcome::Accepted { status: 200 };
-    let (circuit, change) = other.probe_ended(&url("a"), &accepted, &rules, at(1_201)).await?;
+    let (circuit, change) = probe_ended(&**other, &url("a"), &accepted, at(1_201)).await?;
     assert!(change.is_some());
     assert_eq!(store.circuit(&url("a")).await?, Some(circuit));
     let late = store.claim_probe(&url("a"), &rules, at(9_999)).await?;

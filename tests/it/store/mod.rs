@@ -13,6 +13,7 @@ mod activity;
 mod attempts;
 mod audit;
 mod changes;
+mod circuit_rule;
 mod circuits;
 mod content;
 mod deliveries;
@@ -91,7 +92,7 @@ macro_rules! conformance {
         schema: a_circuit_that_cannot_be_read_is_named_and_can_be_replaced,
         schema: only_rows_that_can_be_named_get_in,
         schema: what_an_operator_changes_raises_the_version,
-        circuits: a_circuit_lives_by_the_rule_alone,
+        circuit_rule: a_circuit_lives_by_the_rule_alone,
         many_writers: tallies_of_many_workers_add_up,
         many_writers: writers_do_not_block_each_other,
         circuits: a_url_that_comes_twice_is_counted_twice,

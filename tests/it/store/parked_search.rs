@@ -19,8 +19,11 @@ use super::{
 
 async fn found(store: &dyn Store, selection: &Selection) -> Result<Vec<String>, StoreError> {
     let page = ParkedPage { selection: selection.clone(), limit: 1_000, ..ParkedPage::default() };
-    let found = store.parked(&page).await?;
-    assert_eq!(store.count_parked(selection, u32::MAX).await? as usize, found.len());
+    let (found, count) = store.parked_counted(&page, u32::MAX).await?;
+    assert_eq!(count as usize, found.len());
+    assert_eq!(store.count_parked(selection, u32::MAX).await?, count);
+    let again = store.parked(&page).await?;
+    assert!(again.iter().map(|one| one.id).eq(found.iter().map(|one| one.id)));
     Ok(found.into_iter().map(|one| one.event).collect())
 }
 

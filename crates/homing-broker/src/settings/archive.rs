@@ -14,7 +14,7 @@ pub struct ArchiveSettings {
     /// Turns the archive on.
     pub enabled: bool,
     /// Events are kept this long.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "homing_domain::settings::duration")]
     pub keep: Duration,
     /// At most this many bytes are kept on each node that has a copy.
     pub max_bytes: u64,

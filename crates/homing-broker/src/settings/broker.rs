@@ -24,16 +24,16 @@ pub struct BrokerSettings {
     /// Queues of new events, and as many of due deliveries.
     pub shards: u16,
     /// For TCP, TLS and the AMQP handshake together.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "homing_domain::settings::duration")]
     pub connect_deadline: Duration,
     /// Twice this much silence ends a connection.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "homing_domain::settings::duration")]
     pub heartbeat: Duration,
     /// For one publish, confirm included.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "homing_domain::settings::duration")]
     pub confirm_deadline: Duration,
     /// The time for which a new queue is not relied on.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "homing_domain::settings::duration")]
     pub new_queue_wait: Duration,
     /// The management API of the broker, with user, password and virtual host; empty: none.
     pub management_url: String,

@@ -14,7 +14,7 @@ pub struct AttemptsSettings {
     /// Turns the attempt log on.
     pub enabled: bool,
     /// Records are kept this long.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "homing_domain::settings::duration")]
     pub keep: Duration,
     /// At most this many records are kept.
     pub max_rows: u64,

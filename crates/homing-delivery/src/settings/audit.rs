@@ -11,7 +11,7 @@ use homing_domain::settings::SettingsError;
 #[serde(deny_unknown_fields)]
 pub struct AuditSettings {
     /// Records are kept this long.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "homing_domain::settings::duration")]
     pub keep: Duration,
     /// At most this many records are kept.
     pub max_rows: u64,

@@ -23,15 +23,15 @@ pub struct CircuitSettings {
     /// At this many attempts, the counts for the share are halved.
     pub rate_window_attempts: u64,
     /// From one probe to the next.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "homing_domain::settings::duration")]
     pub probe_interval: Duration,
     /// From the opening to the first probe; zero: `probe_interval`.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "homing_domain::settings::duration")]
     pub probe_first: Duration,
     /// Freezes at more consecutive failures than this …
     pub freeze_above_consecutive_failures: u64,
     /// … when the last success is longer ago than this.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "homing_domain::settings::duration")]
     pub freeze_above_last_success_ago: Duration,
     /// Freezes at this many consecutive failures.
     pub freeze_at_consecutive_failures: u64,

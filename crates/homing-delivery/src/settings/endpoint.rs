@@ -26,15 +26,15 @@ const MAX_DEADLINE: Duration = Duration::from_mins(10);
 #[serde(deny_unknown_fields)]
 pub struct EndpointSettings {
     /// Deadline for one attempt as a whole.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "homing_domain::settings::duration")]
     pub deadline: Duration,
     /// Deadline for finding the address, TCP and TLS.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "homing_domain::settings::duration")]
     pub connect_deadline: Duration,
     /// Requests in flight at one URL, per worker process.
     pub max_concurrency: usize,
     /// A delivery waits this long for a permit before it goes to a throttle queue.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "homing_domain::settings::duration")]
     pub permit_wait: Duration,
     /// At most this many bytes of a response are read.
     pub max_response_bytes: usize,
@@ -42,7 +42,7 @@ pub struct EndpointSettings {
     #[serde(deserialize_with = "list::texts")]
     pub allow_networks: Vec<String>,
     /// Maximum age of a connection over which a request is sent.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "homing_domain::settings::duration")]
     pub max_connection_age: Duration,
     /// Name servers to use instead of the system's, with or without a port.
     #[serde(deserialize_with = "list::texts")]

@@ -13,7 +13,7 @@ pub struct HeldSettings {
     /// URLs whose deliveries can be held at a time, each in a queue of its own.
     pub queues: u16,
     /// A delivery waits for its endpoint for as long as its schedule is long, and at least this long.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "homing_domain::settings::duration")]
     pub min_hold: Duration,
 }
 

@@ -13,7 +13,7 @@ pub struct HistorySettings {
     /// Turns the history on.
     pub enabled: bool,
     /// Hours and topics are kept this long.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "homing_domain::settings::duration")]
     pub keep: Duration,
     /// At most this many rows of an hour are kept.
     pub max_rows: u64,

@@ -15,7 +15,7 @@ pub struct LedgerSettings {
     /// Publishes an event for each hour that is over.
     pub events: bool,
     /// Hours are kept this long.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "homing_domain::settings::duration")]
     pub keep: Duration,
     /// At most this many rows are kept: one for each subscription, hour and worker.
     pub max_rows: u64,

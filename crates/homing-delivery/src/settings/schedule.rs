@@ -27,7 +27,7 @@ pub struct ScheduleSettings {
 /// A duration with units, inside a list.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct WrittenWait(#[serde(with = "humantime_serde")] Duration);
+pub struct WrittenWait(#[serde(with = "homing_domain::settings::duration")] Duration);
 
 /// The schedules that subscriptions can name.
 #[derive(Clone, Debug)]

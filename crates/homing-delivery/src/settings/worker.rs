@@ -20,14 +20,14 @@ pub struct WorkerSettings {
     /// Size of the largest event, in bytes.
     pub max_event_bytes: usize,
     /// Deadline for deliveries in flight after the order to stop.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "homing_domain::settings::duration")]
     pub drain_grace: Duration,
     /// The shards that it consumes.
     pub shards: ShardPart,
     /// Attempts per second for which one worker is planned.
     pub target_rate: u32,
     /// The time in which a backlog is to be worked off.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "homing_domain::settings::duration")]
     pub catch_up: Duration,
 }
 

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{held::Slots, limits::Limits};
 use crate::circuits::CircuitBreakers;
 use homing_domain::{
-    circuit::{Admission, Circuit, CircuitRules, CircuitState, CircuitTransition},
+    circuit::{Admission, Circuit, CircuitRules, CircuitState, CircuitTransition, EndedProbe},
     clock,
     outcome::Outcome,
     tally::Tally,
@@ -66,6 +66,8 @@ struct Local {
     state: CircuitState,
     /// Start of the state, by the store's clock; an older state does not replace it.
     since: UnixMillis,
+    /// Start of the state in which this process claimed its last probe.
+    claimed_in: UnixMillis,
     tally: Tally,
     merged: Instant,
     used: Instant,
@@ -74,7 +76,8 @@ struct Local {
 impl Local {
     fn new(state: CircuitState, since: UnixMillis) -> Self {
         let now = Instant::now();
-        Self { state, since, tally: Tally::default(), merged: now, used: now }
+        let (tally, claimed_in) = (Tally::default(), UnixMillis::default());
+        Self { state, since, claimed_in, tally, merged: now, used: now }
     }
 }
 
@@ -137,6 +140,9 @@ impl Circuits {
         match self.store.claim_probe(url, &self.rules, now).await {
             Ok(ProbeClaim::Won(circuit)) => {
                 self.learn(url, &circuit);
+                if let Some(local) = self.urls.lock().get_mut(url) {
+                    local.claimed_in = circuit.since;
+                }
                 Admission::Probe
             }
             Ok(ProbeClaim::Lost(circuit)) => {
@@ -175,8 +181,10 @@ impl Circuits {
 
     /// Reports the outcome of a probe to the store.
     pub(super) async fn probed(&self, url: &EndpointUrl, outcome: &Outcome, ended: UnixMillis) {
-        let recorded = self.store.probe_ended(url, outcome, &self.rules, ended).await;
-        match recorded {
+        let claimed_in = self.urls.lock().get(url).map(|local| local.claimed_in);
+        let claimed_in = claimed_in.unwrap_or_default();
+        let probe = EndedProbe { outcome, ended, claimed_in };
+        match self.store.probe_ended(url, &probe, &self.rules).await {
             Ok((circuit, change)) => self.turned(url, &circuit, change).await,
             Err(error) => log_events::store_unavailable("recording a probe", &error),
         }

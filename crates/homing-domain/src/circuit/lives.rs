@@ -65,7 +65,8 @@ impl Life {
         let ended = self.now.plus(Duration::from_millis(200));
         assert_eq!(self.circuit.claim_probe(ended, &self.rules), None, "one at a time");
         self.now = ended;
-        self.take(self.circuit.record_probe(outcome, ended, &self.rules));
+        let probe = EndedProbe { outcome, ended, claimed_in: self.circuit.since };
+        self.take(self.circuit.record_probe(&probe, &self.rules));
         true
     }
 
@@ -286,8 +287,9 @@ fn an_operator_has_the_last_word() {
     assert_eq!(life.circuit.reason, Some(Reason::Disabled));
     assert_eq!(life.circuit.claim_probe(life.now, &life.rules), None);
     let accepted = Outcome::Accepted { status: 200 };
-    // A probe that was in flight.
-    life.take(life.circuit.record_probe(&accepted, life.now, &life.rules));
+    let in_flight =
+        EndedProbe { outcome: &accepted, ended: life.now, claimed_in: life.circuit.since };
+    life.take(life.circuit.record_probe(&in_flight, &life.rules));
     assert_eq!((life.state(), life.circuit.successes), (StateName::Frozen, 1));
     life.take(life.circuit.enable(life.now));
     life.take(life.circuit.gone(life.now));
@@ -298,6 +300,24 @@ fn an_operator_has_the_last_word() {
     closed → frozen: the endpoint answered 410 Gone
     frozen → closed: an operator enabled it
     ");
+}
+
+#[test]
+fn a_probe_of_before_ends_no_pause() {
+    let mut life = Life::new(|_| ());
+    life.take(life.circuit.pause(life.now, life.now));
+    life.circuit = life.circuit.claim_probe(life.now, &life.rules).unwrap();
+    let (accepted, claimed_in) = (Outcome::Accepted { status: 200 }, life.circuit.since);
+    life.take(life.circuit.enable(life.now));
+    let until = life.now.plus(Duration::from_hours(1));
+    life.take(life.circuit.pause(until, life.now));
+    let in_flight = EndedProbe { outcome: &accepted, ended: life.now, claimed_in };
+    life.take(life.circuit.record_probe(&in_flight, &life.rules));
+    assert_eq!(life.circuit.state, CircuitState::Open { probe_at: until });
+    assert_eq!(life.circuit.successes, 1);
+    let of_now = EndedProbe { claimed_in: life.circuit.since, ..in_flight };
+    life.take(life.circuit.record_probe(&of_now, &life.rules));
+    assert_eq!(life.state(), StateName::Closed);
 }
 
 #[test]

@@ -79,6 +79,17 @@ pub struct LastOutcome {
     pub outcome: String,
 }
 
+/// A probe that has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct EndedProbe<'a> {
+    /// Its outcome.
+    pub outcome: &'a Outcome,
+    /// Its end.
+    pub ended: UnixMillis,
+    /// [`Circuit::since`] when it was claimed.
+    pub claimed_in: UnixMillis,
+}
+
 /// Minimum difference between two changes of state, also when a clock is behind another.
 const SINCE_STEP: Duration = Duration::from_millis(1);
 
@@ -145,13 +156,15 @@ impl Circuit {
         }
     }
 
-    /// The circuit after a probe that ended at `ended`. If it is not open any more, an operator was
-    /// faster, and the probe counts like any attempt.
+    /// The circuit after a probe. If its state is not the one in which that was claimed, an operator
+    /// was faster, and the probe counts like any attempt: it ends no pause that began after it.
     #[must_use]
-    pub fn record_probe(&self, outcome: &Outcome, ended: UnixMillis, rules: &CircuitRules) -> Turn {
+    pub fn record_probe(&self, probe: &EndedProbe<'_>, rules: &CircuitRules) -> Turn {
+        let EndedProbe { outcome, ended, claimed_in } = *probe;
         let tally = Tally::of(outcome, ended);
-        let CircuitState::Open { probe_at } = self.state else {
-            return self.record(&tally, rules, ended);
+        let probe_at = match self.state {
+            CircuitState::Open { probe_at } if self.since == claimed_in => probe_at,
+            _other => return self.record(&tally, rules, ended),
         };
         if outcome.is_accepted() {
             return self.counted(&tally).closed(Reason::ProbeAccepted, ended);

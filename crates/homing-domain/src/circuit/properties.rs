@@ -83,7 +83,10 @@ fn stepped(circuit: &Circuit, step: &Step, rules: &CircuitRules, now: UnixMillis
     match step {
         Step::Tally(tally) => circuit.record(tally, rules, now),
         Step::Claim => (circuit.claim_probe(now, rules).unwrap_or_else(|| circuit.clone()), None),
-        Step::ProbeEnds(outcome) => circuit.record_probe(outcome, now, rules),
+        Step::ProbeEnds(outcome) => {
+            let claimed_in = circuit.since;
+            circuit.record_probe(&EndedProbe { outcome, ended: now, claimed_in }, rules)
+        }
         Step::Enable => circuit.enable(now),
         Step::Disable => circuit.disable(now),
         Step::Pause => circuit.pause(now.plus(rules.figures().probe_interval), now),

@@ -1,6 +1,7 @@
 //! Shared by the sections of settings: their error, and how texts and words in them are read.
 
 pub mod address;
+pub mod duration;
 pub mod list;
 pub mod word;
 

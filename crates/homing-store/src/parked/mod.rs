@@ -47,9 +47,6 @@ pub use self::{
 /// [`ParkedStore::remove_parked`] takes at most.
 pub const MAX_PARKED_AT_ONCE: u32 = 1_000;
 
-/// Deliveries that one statement counts at most: milliseconds each.
-const COUNTED_AT_ONCE: u32 = 20_000;
-
 /// Bounds of the parked deliveries in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParkedBounds {
@@ -191,6 +188,17 @@ pub trait ParkedStore: Send + Sync {
     /// [`StoreError`]: a step that failed.
     async fn parked(&self, page: &ParkedPage) -> Result<Vec<ParkedDelivery>, StoreError>;
 
+    /// One page, and the number of all that its selection matches, up to `most`.
+    ///
+    /// # Errors
+    ///
+    /// As [`parked`](Self::parked).
+    async fn parked_counted(
+        &self,
+        page: &ParkedPage,
+        most: u32,
+    ) -> Result<(Vec<ParkedDelivery>, u32), StoreError>;
+
     /// The parked deliveries of these records, at most [`MAX_PARKED_AT_ONCE`]: the newest of each; of
     /// a record without a delivery, the event that was parked before its fan-out.
     ///
@@ -309,32 +317,23 @@ impl<B: Backend> ParkedStore for SqlStore<B> {
         self.ask("reading parked deliveries", self.read_parked(&search, page)).await
     }
 
+    async fn parked_counted(
+        &self,
+        page: &ParkedPage,
+        most: u32,
+    ) -> Result<(Vec<ParkedDelivery>, u32), StoreError> {
+        let Some(search) = self.search(&page.selection).await? else { return Ok((Vec::new(), 0)) };
+        let found = self.ask("reading parked deliveries", self.read_parked(&search, page)).await?;
+        Ok((found, self.count_search(search, most).await?))
+    }
+
     async fn parked_of(&self, records: &[Record]) -> Result<Vec<ParkedDelivery>, StoreError> {
         self.ask("looking up parked deliveries", self.read_parked_of(records)).await
     }
 
     async fn count_parked(&self, selection: &Selection, most: u32) -> Result<u32, StoreError> {
         let Some(search) = self.search(selection).await? else { return Ok(0) };
-        let (step, at_once) = ("counting parked deliveries", most.min(COUNTED_AT_ONCE));
-        let few = self.ask(step, self.count_found(&search, at_once)).await?;
-        if few < COUNTED_AT_ONCE {
-            return Ok(few);
-        }
-        let search = search.in_order();
-        let (mut count, mut after) = (0_u32, None);
-        loop {
-            let limit = most.saturating_sub(count).min(COUNTED_AT_ONCE);
-            if limit == 0 {
-                return Ok(count);
-            }
-            let part = self.count_part(&search, after, limit);
-            let part = self.ask(step, part).await?;
-            count = count.saturating_add(part.deliveries);
-            after = part.last;
-            if after.is_none() {
-                return Ok(count);
-            }
-        }
+        self.count_search(search, most).await
     }
 
     async fn parked_totals(&self) -> Result<ParkedTotals, StoreError> {

@@ -22,6 +22,9 @@ use crate::{
 };
 use homing_domain::{record::Record, time::UnixMillis};
 
+/// Deliveries that one statement counts at most: milliseconds each.
+const COUNTED_AT_ONCE: u32 = 20_000;
+
 /// A count of refused messages that its keeper does not renew counts no more after this time.
 pub(super) const REFUSED_KEPT_MS: i64 = 3 * 60 * 1_000;
 const PAYLOADS: &str = "SELECT id, payload FROM parked_messages WHERE id IN ";
@@ -68,10 +71,10 @@ struct TotalsRow {
 }
 
 /// A part of what is counted.
-pub(super) struct CountedPart {
-    pub(super) deliveries: u32,
+struct CountedPart {
+    deliveries: u32,
     /// The last one, if there may be more.
-    pub(super) last: Option<ParkedId>,
+    last: Option<ParkedId>,
 }
 
 impl ParkedPage {
@@ -138,7 +141,30 @@ impl<B: Backend> SqlStore<B> {
         select.push(")) AS one)")
     }
 
-    pub(super) async fn count_found(&self, search: &Search, most: u32) -> sqlx::Result<u32> {
+    /// Counts what is found, up to `most`, in steps of a bounded size.
+    pub(super) async fn count_search(&self, search: Search, most: u32) -> Result<u32, StoreError> {
+        let (step, at_once) = ("counting parked deliveries", most.min(COUNTED_AT_ONCE));
+        let few = self.ask(step, self.count_found(&search, at_once)).await?;
+        if few < COUNTED_AT_ONCE {
+            return Ok(few);
+        }
+        let search = search.in_order();
+        let (mut count, mut after) = (0_u32, None);
+        loop {
+            let limit = most.saturating_sub(count).min(COUNTED_AT_ONCE);
+            if limit == 0 {
+                return Ok(count);
+            }
+            let part = self.ask(step, self.count_part(&search, after, limit)).await?;
+            count = count.saturating_add(part.deliveries);
+            after = part.last;
+            if after.is_none() {
+                return Ok(count);
+            }
+        }
+    }
+
+    async fn count_found(&self, search: &Search, most: u32) -> sqlx::Result<u32> {
         let count = sql("SELECT CAST(count(*) AS bigint) FROM (");
         let count = search.push_unordered(count, most, &B::DIALECT).push(") AS found");
         let (count,): (i64,) = self.one(count).await?;
@@ -146,7 +172,7 @@ impl<B: Backend> SqlStore<B> {
     }
 
     /// Counts at most `limit` of those behind `after`, in the order of their ids.
-    pub(super) async fn count_part(
+    async fn count_part(
         &self,
         search: &Search,
         after: Option<ParkedId>,

@@ -13,7 +13,7 @@ use crate::{
     subscriptions::Quotas,
 };
 use homing_domain::{
-    circuit::CircuitRules,
+    circuit::{CircuitRules, EndedProbe},
     clock,
     id::SubscriptionId,
     outcome::Outcome,
@@ -282,9 +282,10 @@ async fn a_circuit_that_cannot_be_read_is_named_and_harms_no_other() {
             (merged.corrupt, Some(bad.as_str()))
         );
         assert_eq!(store.unsettled_circuits().await.unwrap().circuits.len(), 2);
+        let probe = EndedProbe { outcome: &failed, ended: now, claimed_in: now };
         for error in [
             store.claim_probe(bad, &rules, now).await.unwrap_err(),
-            store.probe_ended(bad, &failed, &rules, now).await.unwrap_err(),
+            store.probe_ended(bad, &probe, &rules).await.unwrap_err(),
             store.circuit(bad).await.unwrap_err(),
         ] {
             assert!(
