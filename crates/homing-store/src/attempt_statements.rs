@@ -36,8 +36,9 @@ const FAILED: &str = "attempts_that_failed";
 
 /// Rows that a page looks at, at most, where a filter has no index.
 pub(super) const LOOKED_AT: usize = 10_000;
-/// The same in a search for one delivery by its id alone, which takes about a second, and where the
-/// index alone is looked at.
+/// The same where the index alone is looked at.
+const LOOKED_AT_IN_INDEX: usize = 100_000;
+/// The same in a search for one delivery by its id alone, which takes about a second.
 pub(super) const LOOKED_AT_AT_MOST: usize = 500_000;
 
 /// Replaces what changes while a wait lasts, in rows that exist; `records` has at least one.
@@ -171,10 +172,11 @@ pub(super) fn looked_at(filter: &RecordFilter) -> Option<usize> {
     let is_answer = classes.is_some() || status.is_some();
     if event.is_some() {
         None
-    } else if delivery.is_some() || is_of_failed(filter) && subscription.is_none() && url.is_none()
-    {
-        // Whether an attempt failed, and how, is in the index of those that failed.
+    } else if delivery.is_some() {
         Some(LOOKED_AT_AT_MOST)
+    } else if is_of_failed(filter) && subscription.is_none() && url.is_none() {
+        // Whether an attempt failed, and how, is in the index of those that failed.
+        Some(LOOKED_AT_IN_INDEX)
     } else if is_answer || subscription.is_some() && url.is_some() {
         Some(LOOKED_AT)
     } else {

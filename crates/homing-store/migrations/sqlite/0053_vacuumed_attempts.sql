@@ -1,0 +1,2 @@
+-- Nothing: SQLite has no rows that a vacuum has to see.
+SELECT 1;
