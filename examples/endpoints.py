@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Three endpoints to try homing with, on one port: /healthy accepts everything, /recovers fails
-twice and then accepts, /dead fails until a POST to /repair.
+"""Four endpoints to try homing with, on one port: /healthy accepts everything, /recovers fails
+twice and then accepts, /dead fails until a POST to /repair, and /gone says until then that it is
+gone for good.
 
     examples/endpoints.py 127.0.0.1:9000
 
@@ -20,6 +21,7 @@ def answer(path, attempt):
         "/healthy": 200,
         "/recovers": 503 if attempt <= 2 else 200,
         "/dead": 200 if repaired.is_set() else 500,
+        "/gone": 200 if repaired.is_set() else 410,
     }.get(path)
 
 

@@ -51,11 +51,12 @@ const NOT_RUN: [(&str, &str); 18] = [
 ];
 
 /// Commands that change nothing, so that they can be repeated until they print what is shown.
-const READING: [&str; 5] = [
+const READING: [&str; 6] = [
     "homing status",
     "homing explain",
     "homing attempts",
     "homing deliveries",
+    "homing parked list",
     "homing source list",
 ];
 

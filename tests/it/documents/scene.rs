@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use tempfile::TempDir;
@@ -227,7 +228,13 @@ impl Scene {
 
 /// The endpoints of `examples/endpoints.py`, at any port.
 async fn endpoints() -> Receiver {
-    Receiver::answering(|request| match request.path.as_str() {
+    let is_repaired = AtomicBool::new(false);
+    Receiver::answering(move |request| match request.path.as_str() {
+        "/repair" => {
+            is_repaired.store(true, Relaxed);
+            Reply::status(204)
+        }
+        "/gone" if !is_repaired.load(Relaxed) => Reply::status(410),
         "/recovers" if request.header("x-homing-attempt").is_none_or(|it| it < "3") => {
             Reply::status(503).saying("busy")
         }

@@ -164,7 +164,9 @@ impl Circuit {
         let tally = Tally::of(outcome, ended);
         let probe_at = match self.state {
             CircuitState::Open { probe_at } if self.since == claimed_in => probe_at,
-            _other => return self.record(&tally, rules, ended),
+            CircuitState::Closed | CircuitState::Open { .. } | CircuitState::Frozen => {
+                return self.record(&tally, rules, ended);
+            }
         };
         if outcome.is_accepted() {
             return self.counted(&tally).closed(Reason::ProbeAccepted, ended);
