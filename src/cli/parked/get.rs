@@ -72,7 +72,7 @@ impl List {
 }
 
 fn write(listing: &Listing, output: &mut Output<'_>) -> Result<(), Failure> {
-    let Listing { entries, next, total, arriving } = listing;
+    let Listing { entries, next, total, arriving, matched: _ } = listing;
     if !entries.is_empty() {
         let header =
             ["PARKED", "REASON", "TOPIC", "EVENT", "SUBSCRIPTION", "ATTEMPTS", "LAST OUTCOME"];

@@ -82,7 +82,8 @@ async fn page(
     let next = next.map_err(|error| Failure::NotFound(format!("the API's next page: {error}")))?;
     let entries: Vec<Entry> =
         shown.entries.into_iter().map(forms::ParkedEntry::into_entry).collect();
-    Ok(Listing { entries, next, total: shown.total, arriving: shown.arriving })
+    let (total, arriving, matched) = (shown.total, shown.arriving, shown.matched);
+    Ok(Listing { entries, next, total, arriving, matched })
 }
 
 /// The selection as the API takes it.

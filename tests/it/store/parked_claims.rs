@@ -99,13 +99,15 @@ pub(super) async fn what_is_claimed_is_counted_with_its_end(place: Place) -> Kep
     Ok(())
 }
 
-/// Method: more deliveries than one statement counts, of messages for 64 subscriptions each.
+/// Method: more deliveries than one statement counts, of messages for 64 subscriptions each, with more
+/// topics than one statement has branches.
 pub(super) async fn many_are_counted_in_steps(place: Place) -> Kept {
     const MESSAGES: u32 = 330;
+    const TOPICS: u32 = 110;
     let store = place.open().await?;
     let mut messages = Vec::new();
     for number in 0..MESSAGES {
-        let mut group = message(number, &format!("t.{}", number % 3), some(1));
+        let mut group = message(number, &format!("t.{}", number % TOPICS), some(1));
         let one = group.deliveries.remove(0);
         for number in 0..64_u16 {
             let recipient = some(number.into());
@@ -126,11 +128,22 @@ pub(super) async fn many_are_counted_in_steps(place: Place) -> Kept {
         (json!({"reason": "exhausted"}), 64 * MESSAGES),
         (json!({"topic": "t.*"}), 64 * MESSAGES),
         (json!({"topic": "t.*", "status": "503"}), 64 * MESSAGES),
-        (json!({"topic": "*.1"}), 64 * MESSAGES / 3),
+        (json!({"topic": "*.1"}), 64 * MESSAGES / TOPICS),
     ] {
         let selected: Selection = serde_json::from_value(selection.clone())?;
         assert_eq!(store.count_parked(&selected, u32::MAX).await?, count, "{selection}");
         assert_eq!(store.count_parked(&selected, 20_500).await?, count.min(20_500), "{selection}");
     }
+    let selection = serde_json::from_value(json!({"topic": "t.*"}))?;
+    let mut page = ParkedPage { selection, limit: 1_000, ..ParkedPage::default() };
+    let mut ids = Vec::new();
+    loop {
+        let part = store.parked(&page).await?;
+        let Some(last) = part.last() else { break };
+        page.after = Some(last.id);
+        ids.extend(part.iter().map(|one| one.id));
+    }
+    assert_eq!(ids.len(), 64 * MESSAGES as usize);
+    assert!(ids.is_sorted_by(|one, next| one > next), "the newest first, each once");
     Ok(())
 }

@@ -16,6 +16,9 @@ pub struct Listing {
     pub total: u64,
     /// Those that are not in the store yet.
     pub arriving: Arriving,
+    /// Deliveries that match, up to [`Begin::count`].
+    #[serde(skip)]
+    pub matched: u32,
 }
 
 /// The beginning of a page of a [`Listing`].
@@ -25,12 +28,14 @@ pub struct Begin {
     pub order: ParkedOrder,
     /// Behind this one; `None`: with the first.
     pub after: Option<ParkedId>,
+    /// All that match are counted, on whatever page, up to this number.
+    pub count: u32,
 }
 
 /// In the order that lists have where none is chosen.
 impl From<Option<ParkedId>> for Begin {
     fn from(after: Option<ParkedId>) -> Self {
-        Self { order: ParkedOrder::default(), after }
+        Self { after, ..Self::default() }
     }
 }
 

@@ -20,6 +20,7 @@ mod refused;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     ops::ControlFlow,
     sync::Arc,
     time::Duration,
@@ -178,21 +179,26 @@ impl Parking {
     pub async fn page(
         &self,
         selection: &Selection,
-        Begin { order, after }: Begin,
+        Begin { order, after, mut count }: Begin,
         limit: u32,
         bodies: Bodies,
     ) -> Result<Listing, ParkingError> {
         let arriving = Box::pin(self.arriving(Patience::Short)).await?;
         let total = self.store.parked_totals().await?.deliveries;
+        let mut matched = 0;
+        if selection.is_everything() {
+            matched = u32::try_from(total).unwrap_or(u32::MAX).min(mem::take(&mut count));
+        }
         let selection = selection.clone();
         let mut page = ParkedPage { selection, order, after, up_to: None, limit: 0 };
         let (mut entries, mut next) = (Vec::new(), None);
         let (mut left, mut bytes) = (limit, 0_u64);
         while left > 0 && bytes < MAX_BYTES_AT_ONCE {
             page.limit = left.min(page_size(bodies));
-            let part = self.read(&page, bodies).await?;
-            let count = u32::try_from(part.entries.len()).unwrap_or(u32::MAX);
-            left = left.saturating_sub(count);
+            let part = self.read(&page, bodies, mem::take(&mut count)).await?;
+            matched = matched.max(part.matched);
+            let found = u32::try_from(part.entries.len()).unwrap_or(u32::MAX);
+            left = left.saturating_sub(found);
             if bodies == Bodies::Included {
                 bytes = bytes.saturating_add(part.entries.iter().map(|one| one.body_bytes).sum());
             }
@@ -202,15 +208,11 @@ impl Parking {
                 break;
             }
         }
-        Ok(Listing { entries, next, total, arriving })
+        Ok(Listing { entries, next, total, arriving, matched })
     }
 
     /// Counts the parked deliveries that match, up to `most`.
-    ///
-    /// # Errors
-    ///
-    /// [`ParkingError`].
-    pub async fn count(&self, selection: &Selection, most: u32) -> Result<u32, ParkingError> {
+    async fn count(&self, selection: &Selection, most: u32) -> Result<u32, ParkingError> {
         if selection.is_everything() {
             let total = self.store.parked_totals().await?.deliveries;
             return Ok(u32::try_from(total).unwrap_or(u32::MAX).min(most));
@@ -278,7 +280,7 @@ impl Parking {
         let mut unreadable = None;
         while tally.matched < most {
             page.limit = most.saturating_sub(tally.matched).min(page_size(bodies));
-            let part = self.read(&page, bodies).await?;
+            let part = self.read(&page, bodies, 0).await?;
             page.after = part.last;
             for entry in part.entries {
                 if let Some(why) = entry.unreadable {
@@ -304,13 +306,18 @@ impl Parking {
         Ok(Tally { total, arriving, ..Tally::default() })
     }
 
-    async fn read(&self, page: &ParkedPage, bodies: Bodies) -> Result<Part, ParkingError> {
-        let mut rows = self.store.parked(page).await?;
+    async fn read(
+        &self,
+        page: &ParkedPage,
+        bodies: Bodies,
+        count: u32,
+    ) -> Result<Part, ParkingError> {
+        let (mut rows, matched) = self.store.parked_counted(page, count).await?;
         let mut is_whole = rows.len() >= usize::try_from(page.limit).unwrap_or(usize::MAX);
         if bodies == Bodies::Omitted {
             let last = rows.last().map(|row| row.id);
             let entries = rows.into_iter().map(Entry::from).collect();
-            return Ok(Part { entries, last, is_whole });
+            return Ok(Part { entries, last, is_whole, matched });
         }
         let fit = part_length(&rows);
         is_whole |= fit < rows.len();
@@ -329,7 +336,8 @@ impl Parking {
                 Err(why) => Entry { unreadable: Some(why.to_string()), ..entry },
             })
         };
-        Ok(Part { entries: rows.into_iter().filter_map(whole).collect(), last, is_whole })
+        let entries = rows.into_iter().filter_map(whole).collect();
+        Ok(Part { entries, last, is_whole, matched })
     }
 
     /// The message of a delivery, of which the store has `payload`.
@@ -356,6 +364,8 @@ struct Part {
     last: Option<ParkedId>,
     /// True if there may be more.
     is_whole: bool,
+    /// All that match, as far as they are counted.
+    matched: u32,
 }
 
 /// The number of deliveries, at least one if there is any, whose bodies are in memory at once.

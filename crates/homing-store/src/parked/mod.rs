@@ -186,7 +186,9 @@ pub trait ParkedStore: Send + Sync {
     ///
     /// [`StoreError::TooBroad`]: too many topics, or values in which a text is searched;
     /// [`StoreError`]: a step that failed.
-    async fn parked(&self, page: &ParkedPage) -> Result<Vec<ParkedDelivery>, StoreError>;
+    async fn parked(&self, page: &ParkedPage) -> Result<Vec<ParkedDelivery>, StoreError> {
+        Ok(self.parked_counted(page, 0).await?.0)
+    }
 
     /// One page, and the number of all that its selection matches, up to `most`.
     ///
@@ -310,11 +312,6 @@ impl<B: Backend> ParkedStore for SqlStore<B> {
         } else {
             StoreError::Step { step, source }
         })
-    }
-
-    async fn parked(&self, page: &ParkedPage) -> Result<Vec<ParkedDelivery>, StoreError> {
-        let Some(search) = self.search(&page.selection).await? else { return Ok(Vec::new()) };
-        self.ask("reading parked deliveries", self.read_parked(&search, page)).await
     }
 
     async fn parked_counted(

@@ -143,6 +143,9 @@ impl<B: Backend> SqlStore<B> {
 
     /// Counts what is found, up to `most`, in steps of a bounded size.
     pub(super) async fn count_search(&self, search: Search, most: u32) -> Result<u32, StoreError> {
+        if most == 0 {
+            return Ok(0);
+        }
         let (step, at_once) = ("counting parked deliveries", most.min(COUNTED_AT_ONCE));
         let few = self.ask(step, self.count_found(&search, at_once)).await?;
         if few < COUNTED_AT_ONCE {
@@ -164,7 +167,7 @@ impl<B: Backend> SqlStore<B> {
         }
     }
 
-    async fn count_found(&self, search: &Search, most: u32) -> sqlx::Result<u32> {
+    pub(super) async fn count_found(&self, search: &Search, most: u32) -> sqlx::Result<u32> {
         let count = sql("SELECT CAST(count(*) AS bigint) FROM (");
         let count = search.push_unordered(count, most, &B::DIALECT).push(") AS found");
         let (count,): (i64,) = self.one(count).await?;

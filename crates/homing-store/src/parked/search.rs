@@ -83,6 +83,9 @@ impl Test {
     }
 }
 
+/// SQLite's index of the ids.
+const BY_ID: &str = "sqlite_autoindex_parked_1";
+
 /// Tests of which one must hold.
 pub(super) type Group = Vec<Test>;
 
@@ -138,6 +141,9 @@ pub(super) struct Search {
     pub(super) below: Option<ParkedId>,
     /// These alone, where there are any.
     pub(super) only: Vec<ParkedId>,
+    /// Many rows pass the checks: without a leading group, all are read in the order of their ids, or
+    /// SQLite sorts those that match for each page.
+    pub(super) is_dense: bool,
 }
 
 /// The part of a search that one statement reads.
@@ -165,11 +171,14 @@ impl Search {
     /// The same, read in the order of ids where several branches would each read much.
     pub(super) fn in_order(self) -> Self {
         let Self { leading, mut others, .. } = self;
-        if leading.len() <= 1 {
+        let is_dense = self.only.is_empty();
+        if leading.len() == 1 {
             return Self { leading, others, ..self };
         }
-        others.push(Check::of(leading));
-        Self { leading: Group::new(), others, ..self }
+        if !leading.is_empty() {
+            others.push(Check::of(leading));
+        }
+        Self { leading: Group::new(), others, is_dense, ..self }
     }
 
     /// Continues `statement` with a query of the ids that are found in `range`.
@@ -266,9 +275,13 @@ impl Search {
         dialect: &Dialect,
     ) -> Statement<DB> {
         statement = statement.push("SELECT id FROM parked");
-        if let (Some(indexed_by), Some(test)) = (dialect.indexed_by, test) {
-            statement = statement.push(indexed_by).push("parked_by_").push(test.column().name());
-        }
+        statement = match (dialect.indexed_by, test) {
+            (Some(indexed_by), Some(test)) => {
+                statement.push(indexed_by).push("parked_by_").push(test.column().name())
+            }
+            (Some(indexed_by), None) if self.is_dense => statement.push(indexed_by).push(BY_ID),
+            (Some(_), None) | (None, _) => statement,
+        };
         statement = statement.push(" WHERE id >= ");
         let (mut from, mut below) = (self.from, self.below);
         match (range.order, range.after) {
