@@ -201,7 +201,7 @@ fn message(number: u32, subscription: SubscriptionId) -> ParkedMessage {
 
 /// Milliseconds of pages, of counts, and how many match.
 async fn search(installation: &Installation, subscriptions: &[SubscriptionId]) {
-    let parking = &installation.parts.parking;
+    let (parking, store) = (&installation.parts.parking, &installation.parts.store);
     let some = parking.list(&Selection::default(), 1, Bodies::Omitted).await.expect("a page");
     let some = some.entries.into_iter().next().expect("one");
     let url = "https://hooks.example.com/receivers/7/events";
@@ -233,7 +233,7 @@ async fn search(installation: &Installation, subscriptions: &[SubscriptionId]) {
         let selection: Selection = serde_json::from_value(conditions).expect("a selection");
         let (median, longest) = pages(installation, &selection).await;
         let begun = Instant::now();
-        let count = parking.count(&selection, 10_000).await.expect("a count");
+        let count = store.count_parked(&selection, 10_000).await.expect("a count");
         let counting = millis(begun);
         println!("{name:<28} {median:>10.1} {longest:>10.1} {counting:>10.1} {count:>8}");
     }

@@ -117,9 +117,10 @@ pub(super) async fn list(
     let after: Option<ParkedId> = fields.get("after", &mut wrong);
     let parking = &app.services.parking;
     let begin = Begin { order, after, count: MAX_COUNTED };
-    let listing = match wrong.is_empty() {
-        true => Some(parking.page(&selection, begin, PAGE, Bodies::Omitted).await?),
-        false => None,
+    let listing = if wrong.is_empty() {
+        Some(parking.page(&selection, begin, PAGE, Bodies::Omitted).await?)
+    } else {
+        None
     };
     let (entries, next, total, arriving, matched) = listing
         .map(|it| (it.entries, it.next, it.total, it.arriving, it.matched))
