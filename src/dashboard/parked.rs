@@ -26,7 +26,7 @@ use crate::web::{
 };
 use homing_delivery::{
     circuits::Stopped,
-    parking::{Action, Arriving, Begin, Bodies, Entry, Selection, Tally, export_line},
+    parking::{Action, Arriving, Begin, Bodies, Entry, MAX_COUNTED, Selection, Tally, export_line},
 };
 use homing_domain::{id::SubscriptionId, verdict::ParkReason};
 use homing_store::{ParkedId, ParkedOrder};
@@ -37,8 +37,6 @@ const MAX_EXPORTED: u32 = 10_000;
 const MAX_EXPORTED_BYTES: usize = 32 * 1_024 * 1_024;
 /// Endpoints that are named because nothing is sent to them now.
 const MAX_STOPPED: usize = 10;
-/// Deliveries that match are counted up to this number.
-const MAX_COUNTED: u32 = 10_000;
 const FILTERS: [&str; 11] = [
     "text",
     "reason",

@@ -17,7 +17,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use homing_delivery::{
     circuits::{CircuitBreakers, Stopped},
-    parking::{Action, Arriving, Begin, Bodies, Entry, Listing, SearchText, Selection, Tally},
+    parking::{
+        Action, Arriving, Begin, Bodies, Entry, Listing, MAX_COUNTED, SearchText, Selection, Tally,
+    },
 };
 use homing_domain::{
     id::{DeliveryId, SubscriptionId},
@@ -34,8 +36,6 @@ use homing_store::ParkedId;
 pub(crate) const MAX_LIMIT: u32 = 1_000;
 /// Bodies are up to a megabyte each, and all of them are in one answer.
 pub(crate) const MAX_LIMIT_WITH_BODIES: u32 = 100;
-/// Deliveries that match are counted up to this number.
-const MAX_COUNTED: u32 = 10_000;
 
 /// A part of what is parked.
 #[derive(Serialize, Deserialize, utoipa::ToSchema)]

@@ -8,7 +8,7 @@ use homing_domain::{
 };
 use homing_store::{
     Intake, ParkedBounds, ParkedDelivery, ParkedId, ParkedLimit, ParkedMessage, ParkedOrder,
-    ParkedPage, ParkedTotals, Selection, StoreError,
+    ParkedPage, ParkedTotals, Selection, Store, StoreError,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -22,6 +22,20 @@ pub(super) const AMPLE: ParkedBounds = ParkedBounds { rows: 1_000_000, bytes: 1 
 
 pub(super) fn at(ms: i64) -> UnixMillis {
     UnixMillis::new(START + ms)
+}
+
+/// All deliveries from `page` on, page by page.
+pub(super) async fn walked(
+    store: &dyn Store,
+    mut page: ParkedPage,
+) -> Result<Vec<ParkedDelivery>, StoreError> {
+    let mut found = Vec::new();
+    loop {
+        let part = store.parked(&page).await?;
+        let Some(last) = part.last() else { return Ok(found) };
+        page.after = Some(last.id);
+        found.extend(part);
+    }
 }
 
 pub(super) fn event(number: u32) -> String {
@@ -118,19 +132,14 @@ pub(super) async fn pages_are_complete_in_either_order(place: Place) -> Kept {
     for topic in ["#", "t.*"] {
         let selection = select(json!({"topic": topic}));
         for order in [ParkedOrder::NewestFirst, ParkedOrder::OldestFirst] {
-            let mut page = ParkedPage {
+            let page = ParkedPage {
                 selection: selection.clone(),
                 order,
                 limit: 7,
                 ..ParkedPage::default()
             };
-            let mut events = Vec::new();
-            loop {
-                let more = store.parked(&page).await?;
-                let Some(last) = more.last() else { break };
-                page.after = Some(last.id);
-                events.extend(more.into_iter().map(|one| one.event));
-            }
+            let events: Vec<_> =
+                walked(&*store, page).await?.into_iter().map(|one| one.event).collect();
             let mut expected: Vec<_> = (0..COUNT).map(event).collect();
             if order == ParkedOrder::NewestFirst {
                 expected.reverse();

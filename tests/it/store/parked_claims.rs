@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     Kept, Place,
-    parked::{AMPLE, QUEUE, message, some},
+    parked::{AMPLE, QUEUE, message, some, walked},
 };
 
 /// The claim of an action, for so many seconds.
@@ -135,14 +135,8 @@ pub(super) async fn many_are_counted_in_steps(place: Place) -> Kept {
         assert_eq!(store.count_parked(&selected, 20_500).await?, count.min(20_500), "{selection}");
     }
     let selection = serde_json::from_value(json!({"topic": "t.*"}))?;
-    let mut page = ParkedPage { selection, limit: 1_000, ..ParkedPage::default() };
-    let mut ids = Vec::new();
-    loop {
-        let part = store.parked(&page).await?;
-        let Some(last) = part.last() else { break };
-        page.after = Some(last.id);
-        ids.extend(part.iter().map(|one| one.id));
-    }
+    let page = ParkedPage { selection, limit: 1_000, ..ParkedPage::default() };
+    let ids: Vec<_> = walked(&*store, page).await?.into_iter().map(|one| one.id).collect();
     assert_eq!(ids.len(), 64 * MESSAGES as usize);
     assert!(ids.is_sorted_by(|one, next| one > next), "the newest first, each once");
     Ok(())

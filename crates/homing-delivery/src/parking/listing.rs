@@ -5,6 +5,9 @@ use serde::Serialize;
 use super::{Arriving, Entry};
 use homing_store::{ParkedId, ParkedOrder};
 
+/// Deliveries that a list for people counts at most, as its [`Begin::count`].
+pub const MAX_COUNTED: u32 = 10_000;
+
 /// A part of what is parked.
 #[derive(Clone, Debug, Serialize)]
 pub struct Listing {

@@ -43,7 +43,7 @@ pub use self::{
     arriving::{Arriving, Claimed},
     entry::{Carried, Entry},
     line::export_line,
-    listing::{Begin, Bodies, Listing},
+    listing::{Begin, Bodies, Listing, MAX_COUNTED},
 };
 pub use homing_store::{HeldFor, SearchText, Selection};
 
@@ -187,7 +187,7 @@ impl Parking {
         let total = self.store.parked_totals().await?.deliveries;
         let mut matched = 0;
         if selection.is_everything() {
-            matched = u32::try_from(total).unwrap_or(u32::MAX).min(mem::take(&mut count));
+            matched = up_to(mem::take(&mut count), total);
         }
         let selection = selection.clone();
         let mut page = ParkedPage { selection, order, after, up_to: None, limit: 0 };
@@ -215,7 +215,7 @@ impl Parking {
     async fn count(&self, selection: &Selection, most: u32) -> Result<u32, ParkingError> {
         if selection.is_everything() {
             let total = self.store.parked_totals().await?.deliveries;
-            return Ok(u32::try_from(total).unwrap_or(u32::MAX).min(most));
+            return Ok(up_to(most, total));
         }
         Ok(self.store.count_parked(selection, most).await?)
     }
@@ -366,6 +366,11 @@ struct Part {
     is_whole: bool,
     /// All that match, as far as they are counted.
     matched: u32,
+}
+
+/// The number of all that is parked, if it is not more than `most`.
+fn up_to(most: u32, total: u64) -> u32 {
+    u32::try_from(total).unwrap_or(u32::MAX).min(most)
 }
 
 /// The number of deliveries, at least one if there is any, whose bodies are in memory at once.

@@ -2,6 +2,7 @@
 
 use super::{
     HeldFor, ParkedId, Selection,
+    read::COUNTED_AT_ONCE,
     row::bytes,
     search::{Check, Column, Group, Search, Test, Value},
 };
@@ -22,9 +23,6 @@ const MAX_VALUES: u32 = 10_000;
 const TEXT_TOO_BROAD: StoreError = StoreError::TooBroad { field: "text", most: MAX_VALUES };
 /// Rows of each condition that are counted at most, to find out which is the narrowest.
 const ESTIMATED_ROWS: usize = 2_000;
-/// So many rows that pass many tests are dense enough to be found by reading one row after another;
-/// fewer are sorted in some 40 ms.
-const DENSE_ROWS: u32 = 20_000;
 /// Branches of one statement at most: each costs half a millisecond to plan. SQLite takes 500.
 /// Source: SQLite, *Limits*, 4.
 const MAX_BRANCHES: usize = 100;
@@ -58,7 +56,7 @@ impl<B: Backend> SqlStore<B> {
         };
         let is_unled = search.leading.is_empty() && !search.others.is_empty();
         if is_unled && search.only.is_empty() && B::DIALECT.indexed_by.is_some() {
-            let (step, most) = ("comparing conditions on parked deliveries", DENSE_ROWS);
+            let (step, most) = ("comparing conditions on parked deliveries", COUNTED_AT_ONCE);
             search.is_dense = self.ask(step, self.count_found(&search, most)).await? >= most;
         }
         Ok(Some(search))

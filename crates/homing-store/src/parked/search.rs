@@ -141,7 +141,7 @@ pub(super) struct Search {
     pub(super) below: Option<ParkedId>,
     /// These alone, where there are any.
     pub(super) only: Vec<ParkedId>,
-    /// Many rows pass the checks: without a leading group, all are read in the order of their ids, or
+    /// [So many](super::read::COUNTED_AT_ONCE) rows pass the checks: without a leading group, all are read in the order of their ids, or
     /// SQLite sorts those that match for each page.
     pub(super) is_dense: bool,
 }
