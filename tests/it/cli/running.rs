@@ -1,13 +1,13 @@
 //! A command that goes on until it is stopped, and what it writes meanwhile.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
     sync::{
         Arc,
         mpsc::{Receiver, channel},
     },
-    thread,
+    thread::{self, JoinHandle},
 };
 
 use parking_lot::Mutex;
@@ -21,6 +21,8 @@ pub(super) struct Running {
     child: Child,
     lines: Receiver<String>,
     errors: Arc<Mutex<String>>,
+    /// Ends at the end of standard error.
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -39,16 +41,15 @@ impl Running {
         });
         let errors = Arc::new(Mutex::new(String::new()));
         let collected = Arc::clone(&errors);
-        thread::spawn(move || {
-            let mut stderr = stderr.expect("it is piped");
-            let mut part = [0; 4_096];
-            while let Ok(length @ 1..) = stderr.read(&mut part) {
-                collected
-                    .lock()
-                    .push_str(&String::from_utf8_lossy(part.get(..length).unwrap_or_default()));
+        let reader = thread::spawn(move || {
+            let mut stderr = BufReader::new(stderr.expect("it is piped"));
+            let mut line = Vec::new();
+            while let Ok(1..) = stderr.read_until(b'\n', &mut line) {
+                collected.lock().push_str(&String::from_utf8_lossy(&line));
+                line.clear();
             }
         });
-        Self { child, lines, errors }
+        Self { child, lines, errors, reader: Some(reader) }
     }
 
     /// The next line of its answer.
@@ -81,9 +82,13 @@ impl Running {
         self.ended()
     }
 
-    /// Waits for the end.
+    /// Waits for the end, and for all that was written until then.
+    #[track_caller]
     pub(super) fn ended(&mut self) -> (Option<i32>, String) {
         let status = self.child.wait().expect("it can be waited for");
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("standard error can be read");
+        }
         let errors = self.errors.lock().clone();
         (status.code(), errors)
     }
